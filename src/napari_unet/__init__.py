@@ -1,0 +1,74 @@
+"""Segment, correct, train: a U-Net that learns from your corrections in napari."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_unet.annotation import Annotated, Status
+    from napari_unet.errors import UNetError
+    from napari_unet.models import ClassSpec, DecoderSpec, Model, ModelSpec, NetworkSpec, load_model, save_model
+    from napari_unet.network import UNet
+    from napari_unet.prediction import PredictConfig, Prediction, iter_predict, predict
+    from napari_unet.training import (
+        TrainConfig,
+        Trained,
+        average_precision,
+        fine_tune,
+        iou,
+        iter_fine_tune,
+        iter_train,
+        train,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "annotation": ["Annotated", "Status"],
+    "errors": ["UNetError"],
+    "models": ["ClassSpec", "DecoderSpec", "Model", "ModelSpec", "NetworkSpec", "load_model", "save_model"],
+    "network": ["UNet"],
+    "prediction": ["PredictConfig", "Prediction", "iter_predict", "predict"],
+    "training": [
+        "TrainConfig", "Trained", "average_precision", "fine_tune", "iou", "iter_fine_tune", "iter_train", "train",
+    ],
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Annotated",
+    "ClassSpec",
+    "DecoderSpec",
+    "Model",
+    "ModelSpec",
+    "NetworkSpec",
+    "PredictConfig",
+    "Prediction",
+    "Status",
+    "TrainConfig",
+    "Trained",
+    "UNet",
+    "UNetError",
+    "average_precision",
+    "fine_tune",
+    "iou",
+    "iter_fine_tune",
+    "iter_predict",
+    "iter_train",
+    "load_model",
+    "predict",
+    "save_model",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # imported on first use: importing the package costs neither torch nor Qt
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'napari_unet' has no attribute {name!r}")
+    return getattr(import_module(f"napari_unet.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

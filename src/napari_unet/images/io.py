@@ -1,0 +1,110 @@
+"""Image files: pixels, axes and pixel size, as the file itself tells them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imageio.v3 as imageio
+import numpy as np
+import tifffile
+
+from napari_unet.errors import ImageError
+from napari_unet.images.axes import guess_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["IMAGE_SUFFIXES", "ImageFile", "image_files", "read_image", "write_labels"]
+
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFile:
+    """What was read from a file.
+
+    Attributes
+    ----------
+    data : ndarray
+    axes : str or None
+        Letters of ``TCZYXS``; None where the file does not tell.
+    name : str
+        File name without its suffix.
+    """
+
+    data: NDArray[Any]
+    axes: str | None
+    name: str
+
+
+def read_image(path: str | Path) -> ImageFile:
+    """Read TIFF (OME, ImageJ, plain), PNG, JPEG or BMP.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, damaged or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"There is no image {path}. Check the path.")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ImageError(f"{path.name} is not of a kind that can be read here. Save it as TIFF or PNG.")
+    try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as file:
+                series = file.series[0]
+                data, axes = series.asarray(), series.axes.upper()
+        else:
+            data = np.asarray(imageio.imread(path))
+            axes = "YXS" if data.ndim == 3 else "YX"
+    except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
+        raise ImageError(f"{path.name} cannot be read ({error}). Open and save it again in Fiji, as TIFF.") from error
+    known = set(axes) <= set("TCZYXS") and len(axes) == data.ndim and {"X", "Y"} <= set(axes)
+    return ImageFile(data, axes if known else guess_axes(data.shape), path.stem)
+
+
+def image_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the image files among `paths`, folders opened one level deep, in the order of their names.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        else:
+            found.append(path)
+    if not found:
+        raise ImageError(f"No images in {', '.join(map(str, paths))}. Give files or folders of TIFF or PNG.")
+    return found
+
+
+def write_labels(path: str | Path, labels: NDArray[Any], axes: str) -> Path:
+    """Write labels as a compressed OME-TIFF with its axes, first under a temporary name.
+
+    16 bits where the ids fit, else 32.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = labels.max(initial=0) < 2**16
+    temporary = path.with_name(f".{path.name}.tmp")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tifffile warns that the temporary name does not end in .ome.tif
+        tifffile.imwrite(
+            temporary,
+            labels.astype(np.uint16 if small else np.uint32),
+            ome=True,
+            compression="zlib",
+            metadata={"axes": axes},
+        )
+    temporary.replace(path)
+    return path

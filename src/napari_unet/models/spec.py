@@ -1,0 +1,147 @@
+"""What a model is, apart from its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_unet.network import UNet
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["FORMAT_VERSION", "ClassSpec", "DecoderSpec", "MapSpec", "Model", "ModelSpec", "NetworkSpec"]
+
+FORMAT_VERSION = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ClassSpec(_Frozen):
+    """A class or a kind of object."""
+
+    name: str
+    color: str = "#ffcc00"
+
+
+class NetworkSpec(_Frozen):
+    """Arguments of `UNet` that are not given by the channels and maps."""
+
+    spatial_dims: Literal[2, 3] = 2
+    features: tuple[int, ...] = (32, 64, 96, 128, 160)
+    """Features per level. Four poolings as in the paper, so that it sees 92 px around a voxel; narrower than the
+    paper's below, so that a CPU trains it in minutes and its file has 7.5 MB."""
+    padding: Literal["same", "valid"] = "same"
+    norm: Literal["batch", "none"] = "batch"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    flat_levels: int = Field(0, ge=0)
+
+
+class MapSpec(_Frozen):
+    """One map that the network predicts, and what its last activation is."""
+
+    name: str
+    activation: Literal["sigmoid", "softmax"]
+
+
+class DecoderSpec(_Frozen):
+    """How labels are made from maps. Re-tuned without running the network again."""
+
+    kind: Literal["seeded_watershed", "argmax"] = "seeded_watershed"
+    foreground_threshold: float = Field(0.5, gt=0, lt=1)
+    """Voxels with a foreground map above this belong to objects."""
+    seed_threshold: float = Field(0.5, gt=0, lt=1)
+    """Objects split where the distance maps fall below this between two peaks. Lower merges, higher splits."""
+    min_size: int = Field(15, ge=0)
+    """Smaller objects are left out, in voxels."""
+
+
+INSTANCE_MAPS = (
+    MapSpec(name="foreground", activation="sigmoid"),
+    MapSpec(name="boundary_distance", activation="sigmoid"),
+    MapSpec(name="centre_distance", activation="sigmoid"),
+)
+
+
+class ModelSpec(_Frozen):
+    """Everything about a model that is not a weight: kept in the header of its file.
+
+    Examples
+    --------
+    >>> ModelSpec(name="cells", channels=("DAPI", "actin")).in_channels
+    2
+    """
+
+    name: str = Field("unnamed", min_length=1)
+    format_version: int = FORMAT_VERSION
+    task: Literal["instances", "semantic"] = "instances"
+    classes: tuple[ClassSpec, ...] = (ClassSpec(name="object"),)
+    """Kinds of object, without the background. An instance model has one."""
+    channels: tuple[str, ...] = ("image",)
+    """Names of the input channels."""
+    object_diameter_px: float | None = Field(None, gt=0)
+    """Median diameter of the objects it was trained on, in pixels."""
+    percentiles: tuple[float, float] = (1.0, 99.8)
+    """Intensity percentiles of an image that become 0 and 1."""
+    network: NetworkSpec = NetworkSpec()
+    maps: tuple[MapSpec, ...] = ()
+    """Maps in the order of the output channels. Empty: those of the task."""
+    decoder: DecoderSpec = DecoderSpec()
+    provenance: dict[str, Any] = {}
+    """Parent's hash, data, settings, scores, date, software."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _maps_of_the_task(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("maps"):
+            values = dict(values)
+            if values.get("task", "instances") == "semantic":
+                names = ["background", *(ClassSpec.model_validate(c).name for c in values.get("classes", ()))]
+                values["maps"] = tuple(MapSpec(name=name, activation="softmax") for name in names)
+                values.setdefault("decoder", DecoderSpec(kind="argmax"))
+            else:
+                values["maps"] = INSTANCE_MAPS
+        return values
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles must rise from 0 to 100, not {self.percentiles}")
+        if self.task == "semantic" and len(self.maps) != len(self.classes) + 1:
+            raise ValueError("a semantic model has one map for the background and one for each class")
+        return self
+
+    @property
+    def in_channels(self) -> int:
+        """Number of input channels."""
+        return len(self.channels)
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for a model of planes, 3 for a model of volumes."""
+        return self.network.spatial_dims
+
+    def build_network(self) -> UNet:
+        """Return a network of this architecture with fresh weights."""
+        arguments = self.network.model_dump()
+        return UNet(in_channels=self.in_channels, out_channels=len(self.maps), **arguments)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its spec: one kind of object, or classes.
+
+    Attributes
+    ----------
+    network : UNet
+        A plain `torch.nn.Module`, its output linear.
+    spec : ModelSpec
+    """
+
+    network: UNet
+    spec: ModelSpec

@@ -1,0 +1,6 @@
+"""The U-Net and its arithmetic."""
+
+from napari_unet.network.receptive_field import alignment, halo, receptive_radius, valid_input_size
+from napari_unet.network.unet import UNet
+
+__all__ = ["UNet", "alignment", "halo", "receptive_radius", "valid_input_size"]

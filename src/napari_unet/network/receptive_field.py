@@ -1,0 +1,104 @@
+"""How far a network sees, and on which grid it is shift-equivariant: its arithmetic, computed from it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_unet.network.unet import UNet
+
+__all__ = ["alignment", "halo", "receptive_radius", "valid_input_size"]
+
+
+def alignment(network: UNet) -> tuple[int, ...]:
+    """Return per axis the product of the poolings: shifts by it shift the output, no others do."""
+    return tuple(
+        prod(network.pooling(level)[axis] for level in range(network.depth)) for axis in range(network.spatial_dims)
+    )
+
+
+def receptive_radius(network: UNet) -> tuple[int, ...]:
+    """Return per axis the distance to the farthest input voxel that any output voxel depends on.
+
+    How far an output reaches depends on where it lies on the pooling grid; this is the largest over the grid.
+    Walks the network backwards from one output voxel with intervals: a 3-convolution widens by one on each side,
+    a pooling maps ``[a, b]`` to ``[2a, 2b + 1]``, an up-convolution to ``[a // 2, b // 2]``.
+    """
+    return tuple(
+        max(
+            max(position - low, high - position)
+            for position, (low, high) in enumerate(_input_intervals(network, axis, step))
+        )
+        for axis, step in enumerate(alignment(network))
+    )
+
+
+def halo(network: UNet) -> tuple[int, ...]:
+    """Return per axis the context that a tile needs on each side of a core that starts and ends on the grid.
+
+    "same" networks: how far the outputs of one grid cell reach beyond the cell, rounded up to the alignment so that
+    tiles start on the grid. "valid" networks: exactly what the convolutions cut off.
+    """
+    if network.padding == "valid":
+        return tuple(_valid_margin(network, axis) for axis in range(network.spatial_dims))
+    return tuple(
+        -(-max(max(-low, high - step + 1) for low, high in _input_intervals(network, axis, step)) // step) * step
+        for axis, step in enumerate(alignment(network))
+    )
+
+
+def valid_input_size(network: UNet, at_least: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the smallest input size per axis, `at_least` as large, that fits the network's poolings."""
+    return tuple(_fit(network, axis, n) for axis, n in enumerate(at_least))
+
+
+def _fit(network: UNet, axis: int, at_least: int) -> int:
+    step = alignment(network)[axis]
+    if network.padding == "same":
+        return max(step, -(-at_least // step) * step)
+    lowest = 1  # size at the bottom, before its two convolutions
+    while True:
+        size = lowest
+        for level in reversed(range(network.depth)):
+            size = size * network.pooling(level)[axis] + 2 * (network.kernel(level)[axis] - 1)
+        if size >= at_least and size > 2 * _valid_margin(network, axis):
+            return size
+        lowest += 1
+
+
+def _valid_margin(network: UNet, axis: int) -> int:
+    cut = 0  # in voxels of the finest level, both sides together
+    scale = 1
+    for level in range(network.depth + 1):
+        blocks = 1 if level == network.depth else 2
+        cut += blocks * 2 * (network.kernel(level)[axis] - 1) * scale
+        if level < network.depth:
+            scale *= network.pooling(level)[axis]
+    return cut // 2
+
+
+def _input_intervals(network: UNet, axis: int, step: int) -> list[tuple[int, int]]:
+    """Return the interval of inputs that each output of the grid cell ``0..step-1`` depends on."""
+
+    def widen(level: int, interval: tuple[int, int]) -> tuple[int, int]:
+        reach = 2 * (network.kernel(level)[axis] // 2)
+        return interval[0] - reach, interval[1] + reach
+
+    def contracting(level: int, interval: tuple[int, int]) -> tuple[int, int]:
+        low, high = widen(level, interval)
+        if level == 0:
+            return low, high
+        factor = network.pooling(level - 1)[axis]
+        return contracting(level - 1, (low * factor, high * factor + factor - 1))
+
+    def expanding(level: int, interval: tuple[int, int]) -> tuple[int, int]:
+        if level == network.depth:
+            return contracting(level, interval)
+        low, high = widen(level, interval)
+        factor = network.pooling(level)[axis]
+        through_skip = contracting(level, (low, high))
+        from_below = expanding(level + 1, (low // factor, high // factor))
+        return min(through_skip[0], from_below[0]), max(through_skip[1], from_below[1])
+
+    return [expanding(0, (position, position)) for position in range(step)]

@@ -1,0 +1,118 @@
+"""Devices: which one computes, what fits on it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from math import prod
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+from napari_unet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_unet.network import UNet
+
+__all__ = ["available_devices", "free_memory", "has_bfloat16", "is_out_of_memory", "largest_tile", "pick_device", "thread_count", "threads"]
+
+
+def available_devices() -> list[str]:
+    """Return what torch can compute on here, the best first: ``cuda``, ``mps``, ``cpu``."""
+    devices = ["cuda"] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device called `name`; ``"auto"`` is the best there is.
+
+    Raises
+    ------
+    ConfigError
+        If torch cannot use it here; the message lists those that it can.
+    """
+    devices = available_devices()
+    if name == "auto":
+        return torch.device(devices[0])
+    if name.split(":")[0] not in devices:
+        raise ConfigError(
+            f"Device {name!r} cannot be used here; there is {', '.join(devices)}. 'napari-unet doctor' tells why."
+        )
+    return torch.device(name)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are really available on a device, cgroup limits of the host included."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(min(psutil.virtual_memory().available, _cgroup_available()))
+
+
+def largest_tile(network: UNet, device: torch.device, *, most: int = 2**20) -> int:
+    """Return how many voxels one tile may have: a quarter of the free memory, at most about a second of work.
+
+    Parameters
+    ----------
+    network : UNet
+    device : torch.device
+    most : int
+        Upper limit in voxels. The default, 2**20 (1024 x 1024), is about a second of the `nuclei` network on
+        two CPU cores; beyond it the halo costs little.
+    """
+    # the finest level holds the skip, the up-sampled features and a convolution's input and output at once
+    bytes_per_voxel = 4 * (6 * network.features[0] + 2 * network.out_channels + network.in_channels)
+    flops_per_voxel = sum(
+        2 * prod(network.kernel(level)) * n * (4 * n) / prod(prod(network.pooling(k)) for k in range(level))
+        for level, n in enumerate(network.features)
+    )
+    if device.type == "cpu":
+        most = min(most, int(2.5e11 * max(1, thread_count()) / flops_per_voxel))
+    else:
+        most *= 4
+    return max(1, min(most, free_memory(device) // 4 // bytes_per_voxel))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that the device or the host has too little memory."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device computes bfloat16 in hardware (Ampere and later, AVX-512-BF16, AMX)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in checks)
+
+
+def thread_count() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Give torch `count` threads while the block runs. torch keeps the number per calling thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cgroup_available() -> float:
+    for limit_file, usage_file in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            with open(limit_file) as limit, open(usage_file) as usage:
+                return int(limit.read()) - int(usage.read())
+        except (OSError, ValueError):
+            continue
+    return float("inf")

@@ -1,0 +1,154 @@
+"""Seam-exact tiling: the tiled prediction is the same function as the untiled one.
+
+The image is mirrored outward without end; the network is shift-equivariant on the grid of its poolings and
+sees no farther than its receptive radius. So tiles that start on that grid and carry a halo of at least the radius
+give, on their core, just what one pass over the whole mirrored image gives::
+
+    |<- halo ->|<-------- core -------->|<- halo ->|
+    +----------+------------------------+----------+
+    |  context |  kept                  |  context |   one tile
+    +----------+------------------------+----------+
+    start-halo start (on the grid)    stop     stop+halo
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Tile", "cut_tile", "mirror_index", "plan_tiles"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One forward pass: what the network reads and what of its output is kept, per axis.
+
+    Attributes
+    ----------
+    start : tuple of int
+        First voxel of the core, in the image; on the alignment grid.
+    core : tuple of int
+        Size of the core.
+    keep : tuple of slice
+        Where the kept part goes in the image: the core without what lies outside the region.
+    """
+
+    start: tuple[int, ...]
+    core: tuple[int, ...]
+    keep: tuple[slice, ...]
+
+    @property
+    def from_core(self) -> tuple[slice, ...]:
+        """The kept part, counted from the start of the core."""
+        return tuple(
+            slice(keep.start - start, keep.stop - start) for keep, start in zip(self.keep, self.start, strict=True)
+        )
+
+
+def mirror_index(start: int, stop: int, n: int) -> NDArray[np.intp]:
+    """Return the indices ``start..stop-1`` of an axis of length `n` mirrored outward without end.
+
+    The edge voxel is not repeated (period ``2n - 2``); an axis of one voxel repeats it.
+
+    Examples
+    --------
+    >>> mirror_index(-3, 6, 4)
+    array([3, 2, 1, 0, 1, 2, 3, 2, 1])
+    """
+    if n == 1:
+        return np.zeros(stop - start, np.intp)
+    period = 2 * n - 2
+    folded = np.arange(start, stop, dtype=np.intp) % period
+    return np.minimum(folded, period - folded)
+
+
+def plan_tiles(
+    region: Sequence[slice], max_core: Sequence[int], alignment: Sequence[int]
+) -> list[Tile]:
+    """Cover a region with cores of one size that start on the alignment grid.
+
+    Parameters
+    ----------
+    region : sequence of slice
+        What to predict, per axis, in voxels of the image.
+    max_core : sequence of int
+        Largest core per axis. The cores are evened out below it, so that none is nearly empty.
+    alignment : sequence of int
+        Product of the poolings per axis.
+
+    Returns
+    -------
+    list of Tile
+        In raster order. Their `keep` parts cover the region once, without overlap.
+
+    Examples
+    --------
+    >>> [tile.start for tile in plan_tiles([slice(0, 100)], [48], [16])]
+    [(0,), (48,), (64,)]
+    """
+    axes = [_plan_axis(*arguments) for arguments in zip(region, max_core, alignment, strict=True)]
+    return [
+        Tile(
+            start=tuple(start for start, _, _ in parts),
+            core=tuple(core for _, core, _ in parts),
+            keep=tuple(keep for _, _, keep in parts),
+        )
+        for parts in product(*axes)
+    ]
+
+
+def _plan_axis(region: slice, max_core: int, step: int) -> list[tuple[int, int, slice]]:
+    first = region.start // step * step
+    last = -(-region.stop // step) * step
+    count = -(-(last - first) // max(step, max_core // step * step))
+    core = -(-(last - first) // (count * step)) * step
+    parts = []
+    done = region.start
+    for number in range(count):
+        start = min(first + number * core, last - core)
+        stop = min(start + core, region.stop)
+        if stop > done:
+            parts.append((start, core, slice(done, stop)))
+            done = stop
+    return parts
+
+
+def cut_tile(image: Any, tile: Tile, halo: Sequence[int], size: Sequence[int] | None = None) -> NDArray[Any]:
+    """Cut a tile and its halo out of the mirrored image.
+
+    Parameters
+    ----------
+    image : array
+        ``C(Z)YX``, NumPy or dask: only the block that is needed is read.
+    tile : Tile
+    halo : sequence of int
+        Context on each side, per spatial axis.
+    size : sequence of int, optional
+        Size of the result per spatial axis, where the network needs more than core + 2 halo (default).
+
+    Returns
+    -------
+    ndarray
+        ``C(Z)YX`` of that size.
+    """
+    block: Any = image
+    indices = []
+    for axis, (start, core, margin) in enumerate(zip(tile.start, tile.core, halo, strict=True)):
+        length = core + 2 * margin if size is None else size[axis]
+        index = mirror_index(start - margin, start - margin + length, image.shape[axis + 1])
+        low, high = int(index.min()), int(index.max()) + 1
+        block = block[(slice(None),) * (axis + 1) + (slice(low, high),)]
+        indices.append(index - low)
+    result = np.asarray(block)
+    for axis, index in enumerate(indices):
+        if not (len(index) == result.shape[axis + 1] and np.array_equal(index, np.arange(len(index)))):
+            result = np.take(result, index, axis=axis + 1)
+    return result

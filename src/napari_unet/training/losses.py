@@ -1,0 +1,68 @@
+"""Losses: true masked means, so that the number of unchecked voxels in a patch changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["instance_loss", "semantic_loss"]
+
+
+def instance_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """Return the parts of the loss for objects; their sum is what is minimised.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``B3(Z)YX``: foreground, boundary distance, centre distance.
+    distances : Tensor
+        ``B2(Z)YX``, targets 0 to 1.
+    masks : Tensor
+        ``B3(Z)YX``: class, where the class is learned, where the distances are.
+
+    Returns
+    -------
+    dict of str to Tensor
+        ``foreground``: cross entropy, the mean over the foreground and the mean over the background averaged;
+        ``overlap``: soft Dice; ``distance``: cross entropy against the distances, less its own minimum.
+    """
+    is_object = masks[:, 0] > 0.5
+    learn = masks[:, 1] > 0.5
+    entropy = functional.binary_cross_entropy_with_logits(logits[:, 0], is_object.float(), reduction="none")
+    present = [mask for mask in (learn & is_object, learn & ~is_object) if bool(mask.any())]
+    zero = logits.sum() * 0.0
+    foreground = sum((masked_mean(entropy, mask) for mask in present), zero) / max(1, len(present))
+
+    probability = torch.sigmoid(logits[:, 0]) * learn
+    truth = (is_object & learn).float()
+    overlap = 1 - (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
+
+    known = (masks[:, 2:3] > 0.5).expand_as(distances)
+    soft = functional.binary_cross_entropy_with_logits(logits[:, 1:], distances, reduction="none")
+    bounded = distances.clamp(1e-6, 1 - 1e-6)
+    least = -(bounded * bounded.log() + (1 - bounded) * (1 - bounded).log())
+    distance = masked_mean(soft - least, known) if bool(known.any()) else zero
+    return {"foreground": foreground, "overlap": overlap, "distance": 2 * distance}
+
+
+def semantic_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """Return the loss for classes: cross entropy, averaged over each class present and then over these.
+
+    Parameters are those of `instance_loss`; there are no distances.
+    """
+    del distances
+    classes, learn = masks[:, 0].round().long(), masks[:, 1] > 0.5
+    entropy = functional.cross_entropy(logits, classes, reduction="none")
+    present = torch.unique(classes[learn])
+    per_class = [masked_mean(entropy, learn & (classes == number)) for number in present]
+    return {"classes": torch.stack(per_class).mean() if per_class else logits.sum() * 0.0}
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of `values` where `mask` holds; the mask must hold somewhere."""
+    return (values * mask).sum() / mask.sum()

@@ -1,0 +1,139 @@
+"""How well labels agree with the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Matches", "average_precision", "iou", "match_objects", "median_diameter"]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """True and predicted objects, paired one to one.
+
+    Attributes
+    ----------
+    found : dict of int to bool
+        For each true object whether a predicted one matches it.
+    false_positives : int
+        Predicted objects that match none.
+    """
+
+    found: dict[int, bool]
+    false_positives: int
+
+    @property
+    def average_precision(self) -> float:
+        """TP / (TP + FP + FN); 1 where there is nothing and nothing was predicted."""
+        hits = sum(self.found.values())
+        total = len(self.found) + self.false_positives
+        return hits / total if total else 1.0
+
+
+def average_precision(truth: ArrayLike, labels: ArrayLike, iou: float = 0.5) -> float:
+    """Return TP / (TP + FP + FN) of objects matched at an intersection over union of at least `iou`.
+
+    Parameters
+    ----------
+    truth, labels : array of int
+        Object ids, 0 = background.
+    iou : float
+        Threshold. Below 0.5 a pair may not be unique; then the best pairs are taken first.
+
+    Returns
+    -------
+    float
+        0 to 1. It is called average precision in the 2018 Data Science Bowl and since.
+
+    Raises
+    ------
+    AnnotationError
+        If the two differ in shape.
+
+    Examples
+    --------
+    >>> average_precision([[1, 1, 0, 2]], [[5, 5, 0, 0]])
+    0.5
+    """
+    return match_objects(np.asarray(truth), np.asarray(labels), iou).average_precision
+
+
+def iou(truth: ArrayLike, labels: ArrayLike) -> float:
+    """Return the intersection over union of the two foregrounds (voxels that are not 0).
+
+    Raises
+    ------
+    AnnotationError
+        If the two differ in shape.
+    """
+    a, b = np.asarray(truth) > 0, np.asarray(labels) > 0
+    _check_shapes(a, b)
+    union = np.count_nonzero(a | b)
+    return float(np.count_nonzero(a & b) / union) if union else 1.0
+
+
+def match_objects(
+    truth: NDArray[Any], labels: NDArray[Any], iou: float = 0.5, checked: NDArray[np.bool_] | None = None
+) -> Matches:
+    """Pair true and predicted objects.
+
+    Parameters
+    ----------
+    truth, labels : ndarray of int
+    iou : float
+        Least intersection over union of a pair.
+    checked : ndarray of bool, optional
+        Where the truth is known. Elsewhere `truth` does not count, and a predicted object is a false positive only
+        if most of it lies on checked voxels. None: everywhere.
+
+    Returns
+    -------
+    Matches
+    """
+    _check_shapes(truth, labels)
+    if checked is not None:
+        truth = np.where(checked, truth, 0)
+    true_ids, true_index = np.unique(truth, return_inverse=True)
+    predicted_ids, predicted_index = np.unique(labels, return_inverse=True)
+    overlap = np.zeros((true_ids.size, predicted_ids.size), np.int64)
+    np.add.at(overlap, (true_index.ravel(), predicted_index.ravel()), 1)
+    true_sizes, sizes = overlap.sum(1), overlap.sum(0)
+    # a predicted object is compared on checked voxels alone
+    compared = sizes if checked is None else np.bincount(predicted_index[checked].ravel(), minlength=sizes.size)
+    union = true_sizes[:, None] + compared[None] - overlap
+    ratio = np.where(union > 0, overlap / np.maximum(union, 1), 0.0)
+    ratio[true_ids == 0] = 0
+    ratio[:, predicted_ids == 0] = 0
+
+    found = {int(number): False for number in true_ids if number != 0}
+    used = np.zeros(predicted_ids.size, bool)
+    rows, columns = np.nonzero(ratio >= iou)
+    for row, column in sorted(zip(rows, columns, strict=True), key=lambda pair: -ratio[pair]):
+        if not used[column] and not found[int(true_ids[row])]:
+            used[column] = found[int(true_ids[row])] = True
+    counts = (predicted_ids != 0) & (2 * compared > sizes)
+    return Matches(found, int(np.count_nonzero(counts & ~used)))
+
+
+def median_diameter(labels: NDArray[Any]) -> float | None:
+    """Return the median diameter of the objects, of a disc or ball of their size, in voxels. None without objects."""
+    sizes = np.unique(labels[labels > 0], return_counts=True)[1]
+    if sizes.size == 0:
+        return None
+    size = float(np.median(sizes))
+    return 2 * (size / np.pi) ** 0.5 if labels.ndim == 2 else 2 * (3 * size / (4 * np.pi)) ** (1 / 3)
+
+
+def _check_shapes(truth: NDArray[Any], labels: NDArray[Any]) -> None:
+    if truth.shape != labels.shape:
+        raise AnnotationError(
+            f"The truth has the shape {truth.shape} but the labels have {labels.shape}. Compare labels of one image."
+        )

@@ -1,0 +1,202 @@
+"""From annotated images to patches: only where something is checked, objects favoured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.annotation import Status
+from napari_unet.errors import AnnotationError, TrainingError
+from napari_unet.images import label_axes, measure_normalization, to_canonical
+from napari_unet.prediction import select_channels
+from napari_unet.prediction.tiling import mirror_index
+from napari_unet.training.targets import Targets, instance_targets, semantic_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.annotation import Annotated
+    from napari_unet.models import ModelSpec
+
+__all__ = ["Field", "PatchSampler", "Patches", "make_fields"]
+
+_FOREGROUND_SHARE = 0.7
+_MAX_POINTS = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One plane or volume to learn from: the image normalised, with its targets.
+
+    Attributes
+    ----------
+    image : ndarray of float32
+        ``C(Z)YX``, normalised.
+    targets : Targets
+    checked : ndarray of bool
+        ``(Z)YX``: where the truth is known; the only place that is scored.
+    group : str
+        Fields of one group are never split between training and validation.
+    name : str
+    """
+
+    image: NDArray[np.float32]
+    targets: Targets
+    checked: NDArray[np.bool_]
+    group: str
+    name: str
+
+    def without(self, box: tuple[slice, ...]) -> Field:
+        """Return the field with nothing to learn in `box`."""
+        learn, learn_distances = self.targets.learn.copy(), self.targets.learn_distances.copy()
+        checked = self.checked.copy()
+        for mask in (learn, learn_distances, checked):
+            mask[box] = False
+        return replace(
+            self, checked=checked, targets=replace(self.targets, learn=learn, learn_distances=learn_distances)
+        )
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A batch cut out for training, larger than a patch so that it can be turned and bent.
+
+    Attributes
+    ----------
+    image, distances : ndarray of float32
+        ``BC(Z)YX``.
+    masks : ndarray of uint8
+        ``B3(Z)YX``: class, where the class is learned, where the distances are.
+    """
+
+    image: NDArray[np.float32]
+    distances: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+
+
+def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
+    """Return the planes (2-D models) or volumes (3-D) of the samples that have something checked.
+
+    Raises
+    ------
+    ImageError
+        If an image does not fit the model.
+    AnnotationError
+        If the labels hold classes that the model does not have.
+    """
+    fields = []
+    for sample in samples:
+        image = select_channels(to_canonical(sample.image, sample.axes), spec, None)
+        normalization = measure_normalization(image, spec.percentiles)
+        axes = label_axes(sample.axes)
+        labels = to_canonical(np.asarray(sample.labels), axes)[:, 0]
+        status = (
+            np.full(labels.shape, Status.CHECKED, np.uint8)
+            if sample.status is None
+            else to_canonical(np.asarray(sample.status), axes)[:, 0]
+        )
+        _check_classes(labels, status, spec, sample.name)
+        planes = [(t, z) for t in range(labels.shape[0]) for z in range(labels.shape[1])]
+        frames: Sequence[tuple[int, ...]] = planes if spec.spatial_dims == 2 else [(t,) for t in range(labels.shape[0])]
+        for frame in frames:
+            if not (status[frame] == Status.CHECKED).any():
+                continue
+            pixels = image[frame[0], :, frame[1]] if spec.spatial_dims == 2 else image[frame[0]]
+            fields.append(
+                Field(
+                    image=normalization.apply(np.asarray(pixels)),
+                    targets=_targets(labels[frame], status[frame], spec),
+                    checked=status[frame] == Status.CHECKED,
+                    group=sample.group or sample.name,
+                    name=sample.name,
+                )
+            )
+    return fields
+
+
+class PatchSampler:
+    """Draws source patches from fields, each around a voxel that teaches something.
+
+    Parameters
+    ----------
+    fields : sequence of Field
+    size : tuple of int
+        Size of the source patches per axis.
+    rng : numpy Generator
+        Nothing else is random here.
+
+    Raises
+    ------
+    TrainingError
+        If nothing is checked, or no background is.
+    """
+
+    def __init__(self, fields: Sequence[Field], size: Sequence[int], rng: np.random.Generator) -> None:
+        self._fields = fields
+        self._size = tuple(size)
+        self._rng = rng
+        self._points = [
+            (
+                _some(np.flatnonzero(field.targets.learn & (field.targets.classes > 0)), rng),
+                _some(np.flatnonzero(field.targets.learn & (field.targets.classes == 0)), rng),
+            )
+            for field in fields
+        ]
+        if not any(foreground.size for foreground, _ in self._points):
+            raise TrainingError("No object is checked. Draw or confirm about ten objects, then train.")
+        if not any(background.size for _, background in self._points):
+            raise TrainingError(
+                "No background is checked. Paint some with the Background brush, or mark a complete area, then train."
+            )
+        weights = np.sqrt([sum(points.size for points in pair) for pair in self._points])
+        self._weights = weights / weights.sum()
+
+    def draw(self, batch: int) -> Patches:
+        """Return a batch of source patches."""
+        chosen = self._rng.choice(len(self._fields), batch, p=self._weights)
+        parts = [self._cut(self._fields[number], self._centre(number)) for number in chosen]
+        images, distances, masks = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+        return Patches(images, distances, masks)
+
+    def _centre(self, number: int) -> NDArray[np.intp]:
+        foreground, background = self._points[number]
+        use_foreground = background.size == 0 or (foreground.size > 0 and self._rng.random() < _FOREGROUND_SHARE)
+        point = self._rng.choice(foreground if use_foreground else background)
+        return np.array(np.unravel_index(point, self._fields[number].checked.shape))
+
+    def _cut(self, field: Field, centre: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        shift = self._rng.integers([-(n // 8) for n in self._size], [n // 8 + 1 for n in self._size])
+        starts = centre + shift - np.array(self._size) // 2
+        index = np.ix_(
+            *(
+                mirror_index(int(start), int(start) + size, n)
+                for start, size, n in zip(starts, self._size, field.checked.shape, strict=True)
+            )
+        )
+        where = (slice(None), *index)
+        targets = field.targets
+        masks = np.stack([targets.classes[index], targets.learn[index], targets.learn_distances[index]])
+        return field.image[where], targets.distances[where], masks.astype(np.uint8)
+
+
+def _some(points: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    return points if points.size <= _MAX_POINTS else rng.choice(points, _MAX_POINTS, replace=False)
+
+
+def _targets(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec) -> Targets:
+    return instance_targets(labels, status) if spec.task == "instances" else semantic_targets(labels, status)
+
+
+def _check_classes(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec, name: str) -> None:
+    if spec.task != "semantic":
+        return
+    highest = int(labels[status == Status.CHECKED].max(initial=0))
+    if highest > len(spec.classes):
+        raise AnnotationError(
+            f"{name}: the labels hold class {highest} but the model has {len(spec.classes)} "
+            f"({', '.join(c.name for c in spec.classes)}). Add the class to the model, or choose 'objects'."
+        )

@@ -1,0 +1,252 @@
+"""Honest scores: what is held out, and how a network does on it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_unet.events import Score
+from napari_unet.network import halo
+from napari_unet.prediction import PredictConfig, activate, decode, tiled_forward
+from napari_unet.training.metrics import Matches, iou, match_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.models import DecoderSpec, Model, ModelSpec
+    from napari_unet.training.sampling import Field
+
+__all__ = [
+    "MIN_HELD_OUT_OBJECTS",
+    "Paired",
+    "compare",
+    "field_maps",
+    "hold_out",
+    "score",
+    "score_maps",
+    "tune_decoder",
+]
+
+MIN_HELD_OUT_OBJECTS = 20
+"""With fewer, a score is noise: nothing is held out and none is shown."""
+
+_BLOCKS_PER_AXIS = 4
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The same true objects before and after a training.
+
+    Attributes
+    ----------
+    gained, lost : int
+        Objects that only the new, only the old model finds.
+    total : int
+        True objects looked at.
+    held_out : bool
+        Whether the training had not seen them.
+    """
+
+    gained: int
+    lost: int
+    total: int
+    held_out: bool
+
+
+def hold_out(
+    fields: Sequence[Field], fraction: float, spec: ModelSpec, rng: np.random.Generator
+) -> tuple[list[Field], list[Field]]:
+    """Split fields into those to learn from and those to score on.
+
+    With four or more groups whole groups are held out; else blocks that are checked completely, at the same place
+    in all planes of a group, with a gap of one halo around them. Nothing is held out where fewer than
+    `MIN_HELD_OUT_OBJECTS` objects would be in it.
+
+    Parameters
+    ----------
+    fields : sequence of Field
+    fraction : float
+        Share of the objects to hold out, 0 to 1. 0: nothing.
+    spec : ModelSpec
+    rng : numpy Generator
+
+    Returns
+    -------
+    tuple of list of Field
+        To learn from, to score on. The second may be empty.
+    """
+    groups: dict[str, list[Field]] = defaultdict(list)
+    for field in fields:
+        groups[field.group].append(field)
+    wanted = max(MIN_HELD_OUT_OBJECTS, fraction * sum(map(_object_count, fields)))
+    if fraction <= 0:
+        return list(fields), []
+    names = list(groups)
+    rng.shuffle(names)
+    if len(groups) >= 4:
+        chosen = _until(names, lambda name: sum(map(_complete_objects, groups[name])), wanted, len(groups) // 2)
+        held = [field for name in chosen for field in groups[name]]
+        rest = [field for name in names if name not in chosen for field in groups[name]]
+    else:
+        rest, held = _hold_out_blocks(groups, wanted, spec, rng)
+    enough = sum(map(_object_count, held)) >= MIN_HELD_OUT_OBJECTS
+    return (rest, held) if enough and any(f.targets.learn.any() for f in rest) else (list(fields), [])
+
+
+def score(model: Model, fields: Sequence[Field], config: PredictConfig | None = None) -> Score:
+    """Score a model on held-out fields, each field counting alike."""
+    return score_maps([field_maps(model, field, config) for field in fields], fields, model.spec.decoder)
+
+
+def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec) -> Score:
+    """Score maps that are there already."""
+    precisions, overlaps = [], []
+    for one, field in zip(maps, fields, strict=True):
+        labels = decode(one, decoder)
+        if decoder.kind == "argmax":
+            precisions.append(_mean_class_iou(field, labels))
+        else:
+            precisions.append(_matches(field, labels).average_precision)
+        overlaps.append(iou(np.where(field.checked, field.targets.classes, 0), np.where(field.checked, labels, 0)))
+    return Score(float(np.mean(precisions)), float(np.mean(overlaps)), sum(map(_object_count, fields)))
+
+
+def compare(before: Model, after: Model, fields: Sequence[Field], *, held_out: bool) -> Paired:
+    """Count the true objects that only one of two models finds."""
+    gained = lost = total = 0
+    for field in fields:
+        old, new = (
+            _matches(field, decode(field_maps(model, field), model.spec.decoder)).found for model in (before, after)
+        )
+        gained += sum(new[number] and not old[number] for number in old)
+        lost += sum(old[number] and not new[number] for number in old)
+        total += len(old)
+    return Paired(gained, lost, total, held_out)
+
+
+def field_maps(model: Model, field: Field, config: PredictConfig | None = None) -> NDArray[np.float32]:
+    """Return the maps of a field, ``C(Z)YX``; in float32 unless `config` says otherwise."""
+    logits = tiled_forward(field.image, model.network, config=config)
+    maps: NDArray[np.float32] = activate(torch.from_numpy(logits), model.spec).numpy()
+    return maps
+
+
+def tune_decoder(
+    maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec
+) -> DecoderSpec:
+    """Return the thresholds that give the best mean of AP at IoU 0.5 and 0.75: the foreground's first, then the seeds'."""
+    if decoder.kind != "seeded_watershed":
+        return decoder
+
+    def value(candidate: DecoderSpec) -> float:
+        return float(
+            np.mean(
+                [
+                    _matches(field, labels, threshold).average_precision
+                    for one, field in zip(maps, fields, strict=True)
+                    for labels in [decode(one, candidate)]
+                    for threshold in (0.5, 0.75)
+                ]
+            )
+        )
+
+    for name in ("foreground_threshold", "seed_threshold"):
+        candidates = [decoder.model_copy(update={name: t}) for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
+        decoder = max(candidates, key=value)
+    return decoder
+
+
+def _matches(field: Field, labels: NDArray[Any], threshold: float = 0.5) -> Matches:
+    return match_objects(field.targets.objects, labels, threshold, checked=field.checked)
+
+
+def _mean_class_iou(field: Field, labels: NDArray[Any]) -> float:
+    truth, labels = field.targets.classes[field.checked], labels[field.checked]
+    return float(np.mean([iou(truth == number, labels == number) for number in np.union1d(truth, labels)]))
+
+
+def _object_count(field: Field) -> int:
+    ids = np.unique(field.targets.objects[field.checked])
+    return int(np.count_nonzero(ids))
+
+
+def _complete_objects(field: Field) -> int:
+    return _object_count(field) if field.checked.mean() > 0.95 else 0
+
+
+def _until(names: Sequence[str], objects: Any, wanted: float, most: int) -> list[str]:
+    """Take names, in order, until they hold enough objects."""
+    chosen: list[str] = []
+    count = 0
+    for name in names:
+        if count >= wanted or len(chosen) >= most:
+            break
+        here = objects(name)
+        if here:
+            chosen.append(name)
+            count += here
+    return chosen
+
+
+def _hold_out_blocks(
+    groups: dict[str, list[Field]], wanted: float, spec: ModelSpec, rng: np.random.Generator
+) -> tuple[list[Field], list[Field]]:
+    margin = halo(spec.build_network())
+    rest, held, count = {name: list(fields) for name, fields in groups.items()}, [], 0
+    for name, fields in groups.items():
+        blocks = _complete_blocks(fields)
+        rng.shuffle(blocks)
+        for block in blocks:
+            if count >= wanted:
+                break
+            gap = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(block, margin, strict=True))
+            without = [field.without(gap) for field in rest[name]]
+            if sum(map(_object_count, without)) < 0.5 * sum(map(_object_count, fields)):
+                continue
+            rest[name] = without
+            held += [_only(field, block, gap) for field in fields if field.checked[block].any()]
+            count += sum(map(_object_count, held[-len(fields) :]))
+    return [field for fields in rest.values() for field in fields], held
+
+
+def _complete_blocks(fields: Sequence[Field]) -> list[tuple[slice, ...]]:
+    """Return the blocks of a grid that are checked completely in every plane where they are checked at all."""
+    shape = fields[0].checked.shape
+    if any(field.checked.shape != shape for field in fields):
+        return []
+    counts = [1] * (len(shape) - 2) + [_BLOCKS_PER_AXIS] * 2
+    edges = [np.linspace(0, n, count + 1).astype(int) for n, count in zip(shape, counts, strict=True)]
+    grid = product(*([slice(int(a), int(b)) for a, b in zip(e[:-1], e[1:], strict=True)] for e in edges))
+    return [
+        block
+        for block in grid
+        if all(field.checked[block].all() or not field.checked[block].any() for field in fields)
+        and any(field.checked[block].any() for field in fields)
+    ]
+
+
+def _only(field: Field, block: tuple[slice, ...], context: tuple[slice, ...]) -> Field:
+    """Return the part of a field around a block, with nothing but the block to score."""
+    checked = np.zeros_like(field.checked)
+    checked[block] = field.checked[block]
+    targets = field.targets
+    return replace(
+        field,
+        image=field.image[(slice(None), *context)],
+        checked=checked[context],
+        targets=replace(
+            targets,
+            classes=targets.classes[context],
+            learn=targets.learn[context],
+            distances=targets.distances[(slice(None), *context)],
+            learn_distances=targets.learn_distances[context],
+            objects=targets.objects[context],
+        ),
+    )
