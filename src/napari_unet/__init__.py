@@ -5,10 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_unet._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from napari_unet.annotation import Annotated, Status
     from napari_unet.errors import UNetError
-    from napari_unet.models import ClassSpec, DecoderSpec, Model, ModelSpec, NetworkSpec, load_model, save_model
+    from napari_unet.models import (
+        ClassSpec,
+        DecoderSpec,
+        Model,
+        ModelSpec,
+        NetworkSpec,
+        load_model,
+        save_model,
+    )
     from napari_unet.network import UNet
     from napari_unet.prediction import PredictConfig, Prediction, iter_predict, predict
     from napari_unet.training import (
@@ -21,8 +31,6 @@ if TYPE_CHECKING:
         iter_train,
         train,
     )
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "annotation": ["Annotated", "Status"],

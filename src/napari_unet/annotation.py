@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -43,6 +43,9 @@ class Annotated:
         and validation. None: the sample is a group of its own.
     name : str
         What messages call it, usually the file name.
+    intensity_range : pair of tuples of float, optional
+        Intensities of each channel that become 0 and 1. None: measured on `image`. Give it where `image` is a part
+        of a larger one, which is normalised as a whole.
 
     Raises
     ------
@@ -55,7 +58,8 @@ class Annotated:
     status: Any = None
     axes: str = "YX"
     group: str | None = None
-    name: str = field(default="image")
+    name: str = "image"
+    intensity_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def __post_init__(self) -> None:
         axes = self.axes.upper()

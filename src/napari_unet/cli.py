@@ -6,8 +6,10 @@ import csv
 import json
 import signal
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,7 +35,8 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines instead of text.")]
 ModelName = Annotated[str, typer.Option("-m", "--model", help="A model's name (see 'models') or its file.")]
 Axes = Annotated[
-    str | None, typer.Option(help="Axes of the images, letters of TCZYXS, for example ZYX. Default: as the file tells.")
+    str | None,
+    typer.Option(help="Axes of the images, letters of TCZYXS, for example ZYX. Default: as the file tells."),
 ]
 Device = Annotated[str, typer.Option(help="cuda, mps, cpu, or auto for the best that works.")]
 Minutes = Annotated[float | None, typer.Option(help="How long to train. Default: 5.")]
@@ -89,9 +92,7 @@ def train(
         channels=_channel_names(samples[0]),
         network=NetworkSpec.model_validate({"spatial_dims": dims}),
     )
-    config = TrainConfig(
-        minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads
-    )
+    config = TrainConfig(minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads)
     with _stop_on_interrupt() as stop:
         _run_training(iter_train(samples, config, spec=spec, stop=stop), output, as_json)
 
@@ -118,9 +119,7 @@ def fine_tune(
     from napari_unet.training import TrainConfig, iter_fine_tune
 
     samples = _samples(images, labels, axes, groups, group_column)
-    config = TrainConfig(
-        minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads
-    )
+    config = TrainConfig(minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads)
     with _stop_on_interrupt() as stop:
         _run_training(iter_fine_tune(load_model(model), samples, config, stop=stop), output, as_json)
 
@@ -145,11 +144,13 @@ def predict(
     loaded = load_model(model)
     config = PredictConfig(device=device, channels=tuple(channel) if channel else None)
     report: dict[str, Any] = {"model": loaded.spec.name, "files": [], "failed": []}
-    for path in image_files(images):
+    files = image_files(images)
+    for path, target in zip(files, _label_files(files, output), strict=True):
         try:
-            entry = _predict_file(path, output, loaded, axes, config, quiet=as_json)
+            entry = _predict_file(path, target, loaded, axes, config, quiet=as_json)
             report["files"].append(entry)
-            _say(f"{path.name}: {entry['objects']} objects -> {entry['labels']}", as_json)
+            found = f"{entry['objects']} objects" if "objects" in entry else f"{entry['classes']} classes"
+            _say(f"{path.name}: {found} -> {entry['labels']}", as_json)
         except UNetError as error:
             report["failed"].append({"image": str(path), "error": str(error)})
     if as_json:
@@ -171,7 +172,7 @@ def evaluate(
 
     from napari_unet.training import average_precision, iou
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for true_path, path in _pairs(truth, labels):
         a, b = _read_labels(true_path), _read_labels(path)
         row = {f"AP{round(100 * t)}": average_precision(a, b, t) for t in (0.5, 0.75, 0.9)}
@@ -190,19 +191,22 @@ def models(as_json: Json = False) -> None:
     """List the models that can be named: those shipped and your own."""
     from napari_unet.models import list_models, read_spec
 
-    found = {name: (path, read_spec(path)) for name, path in list_models().items()}
+    found = list_models()
     if as_json:
-        typer.echo(json.dumps({name: str(path) for name, (path, _) in found.items()}, indent=2))
+        typer.echo(json.dumps({name: str(path) for name, path in found.items()}, indent=2))
         return
-    for name, (path, spec) in found.items():
+    for name, path in found.items():
+        try:
+            spec = read_spec(path)
+        except UNetError as error:  # one damaged file does not hide the others
+            typer.echo(f"{name:<20}{error}")
+            continue
         kinds = ", ".join(c.name for c in spec.classes)
         typer.echo(f"{name:<20}{spec.spatial_dims}-D {spec.task}: {kinds:<24}{path}")
 
 
 @app.command()
-def info(
-    model: Annotated[str, typer.Argument(help="A model's name or its file.")], as_json: Json = False
-) -> None:
+def info(model: Annotated[str, typer.Argument(help="A model's name or its file.")], as_json: Json = False) -> None:
     """Tell what a model is: its inputs, maps, scores and history."""
     from napari_unet.models import file_hash, model_path, read_spec
 
@@ -247,7 +251,8 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def demo(
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Act by itself and leave screenshots and labels here.")
+        Path | None,
+        typer.Option("-o", "--output", help="Act by itself and leave screenshots and labels here."),
     ] = None,
 ) -> None:
     """Open napari with an image of nuclei and the panel; with --output a scripted user goes through the loop."""
@@ -283,8 +288,9 @@ def _say(message: str, as_json: bool) -> None:
 
 
 def _predict_file(
-    path: Path, folder: Path, model: Model, axes: str | None, config: Any, *, quiet: bool
+    path: Path, target: Path, model: Model, axes: str | None, config: Any, *, quiet: bool
 ) -> dict[str, Any]:
+    import numpy as np
     from tqdm import tqdm
 
     from napari_unet.errors import ImageError
@@ -295,7 +301,9 @@ def _predict_file(
     image = read_image(path)
     known = axes or image.axes
     if known is None:
-        raise ImageError(f"The file does not tell its axes (shape {image.data.shape}). Give them with --axes, e.g. ZYX.")
+        raise ImageError(
+            f"The file does not tell its axes (shape {image.data.shape}). Give them with --axes, e.g. ZYX."
+        )
     steps = iter_predict(image.data, model, axes=known, config=config)
     with tqdm(desc=path.name, unit="tile", leave=False, disable=quiet or None) as bar:
         while True:
@@ -307,8 +315,27 @@ def _predict_file(
             if isinstance(event, TileDone):
                 bar.total = event.total
                 bar.update(event.done - bar.n)
-    target = write_labels(folder / f"{path.stem}.tif", result.labels, label_axes(known.upper()))
-    return {"image": str(path), "labels": str(target), "objects": int(result.labels.max(initial=0)), **result.provenance}
+    write_labels(target, result.labels, label_axes(known.upper()))
+    counted = "objects" if model.spec.task == "instances" else "classes"
+    return {
+        "image": str(path),
+        "labels": str(target),
+        counted: int(np.count_nonzero(np.unique(result.labels))),
+        **result.provenance,
+    }
+
+
+def _label_files(files: list[Path], folder: Path) -> list[Path]:
+    """Return the file for the labels of each image; no image and no other labels may be overwritten by it."""
+    targets = [folder / f"{path.stem}.tif" for path in files]
+    images = {path.resolve() for path in files}
+    lost = [target for target in targets if target.resolve() in images]
+    if lost:
+        raise ConfigError(f"The labels would overwrite the image {lost[0]}. Choose another folder with --output.")
+    name, count = Counter(target.stem for target in targets).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(f"{count} images are called {name!r}. Segment them into different folders.")
+    return targets
 
 
 def _run_training(steps: Generator[Any, None, Trained], output: Path, as_json: bool) -> None:
@@ -317,6 +344,7 @@ def _run_training(steps: Generator[Any, None, Trained], output: Path, as_json: b
     from napari_unet.events import StepDone, Validated
     from napari_unet.models import save_model
 
+    _check_writable(output.parent)
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}", disable=as_json or None) as bar:
         while True:
             try:
@@ -335,13 +363,27 @@ def _run_training(steps: Generator[Any, None, Trained], output: Path, as_json: b
                     f"on {score.objects} held-out objects{' (best)' if event.is_best else ''}"
                 )
     path = save_model(result.model, output)
-    score = result.score
+    final = result.score
     if as_json:
-        document = {"model": str(path), "score": vars(score) if score else None, "stopped": result.stopped}
+        document = {"model": str(path), "score": None if final is None else vars(final), "stopped": result.stopped}
         typer.echo(json.dumps(document, indent=2))
     else:
-        told = f"AP50 {score.average_precision:.3f}, foreground IoU {score.foreground_iou:.3f}" if score else "no score"
-        typer.echo(f"{path} ({told} on held-out objects)" if score else f"{path} (too few objects to hold any out: {told})")
+        told = "too few objects to hold any out: no score"
+        if final is not None:
+            told = f"AP50 {final.average_precision:.3f}, foreground IoU {final.foreground_iou:.3f} on held-out objects"
+        typer.echo(f"{path} ({told})")
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before a long training, not after it, that its model cannot be saved."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"Nothing can be written to {folder} ({error.strerror or error}). Choose another --output."
+        ) from error
 
 
 @contextmanager
@@ -375,12 +417,18 @@ def _samples(
         image = read_image(image_path)
         known = axes or image.axes
         if known is None:
-            raise ImageError(f"{image_path.name} does not tell its axes (shape {image.data.shape}). Give them with --axes.")
+            raise ImageError(
+                f"{image_path.name} does not tell its axes (shape {image.data.shape}). Give them with --axes."
+            )
         if groups and image_path.stem not in group_of:
             raise ConfigError(f"{groups.name} has no row for {image_path.name}. Add it, or leave --groups out.")
         samples.append(
             Sample(
-                image.data, _read_labels(label_path), axes=known, group=group_of.get(image_path.stem), name=image_path.name
+                image.data,
+                _read_labels(label_path),
+                axes=known,
+                group=group_of.get(image_path.stem),
+                name=image_path.name,
             )
         )
     return samples
@@ -388,13 +436,13 @@ def _samples(
 
 def _read_groups(path: Path, column: str) -> dict[str, str]:
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel puts a mark in front
             rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read as a CSV ({error}). Check the file.") from error
     if not rows or not {"file", column} <= set(rows[0]):
         raise ConfigError(f"{path.name} needs the columns 'file' and {column!r}. Name another one with --group-column.")
-    return {Path(row["file"]).stem: row[column] for row in rows}
+    return {Path(row["file"]).stem: row[column] for row in rows if row["file"] and row[column]}
 
 
 def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
@@ -423,7 +471,13 @@ def _read_labels(path: Path) -> Any:
 def _class_names(samples: list[annotation.Annotated], task: str) -> list[str]:
     if task == "instances":
         return ["object"]
-    return [f"class {n}" for n in range(1, max(int(sample.labels.max(initial=0)) for sample in samples) + 1)]
+    highest = max(int(sample.labels.max(initial=0)) for sample in samples)
+    if not 1 <= highest <= 255:
+        raise ConfigError(
+            f"The highest number in the labels is {highest}, but classes are numbered from 1 to 255 at most. "
+            "Labels that number objects are trained with --task instances."
+        )
+    return [f"class {n}" for n in range(1, highest + 1)]
 
 
 def _channel_names(sample: annotation.Annotated) -> tuple[str, ...]:

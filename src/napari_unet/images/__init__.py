@@ -1,6 +1,13 @@
 """What an image is: axes, intensity, files."""
 
-from napari_unet.images.axes import CANONICAL, check_axes, from_canonical, guess_axes, label_axes, to_canonical
+from napari_unet.images.axes import (
+    CANONICAL,
+    check_axes,
+    from_canonical,
+    guess_axes,
+    label_axes,
+    to_canonical,
+)
 from napari_unet.images.io import IMAGE_SUFFIXES, ImageFile, image_files, read_image, write_labels
 from napari_unet.images.normalize import Normalization, measure_normalization
 

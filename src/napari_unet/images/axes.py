@@ -36,7 +36,8 @@ def check_axes(axes: str, ndim: int) -> str:
         raise ImageError(f"Axes {axes!r} hold both C and S: split the colours into channels first.")
     if len(axes) != ndim:
         raise ImageError(
-            f"Axes {axes!r} name {len(axes)} dimensions but the image has {ndim}. Name one letter for each, {_EXAMPLES}."
+            f"Axes {axes!r} name {len(axes)} dimensions but the image has {ndim}. "
+            f"Name one letter for each, {_EXAMPLES}."
         )
     return axes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from napari_unet.errors import ImageError
-from napari_unet.images.axes import guess_axes
+from napari_unet.images.axes import CANONICAL, guess_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,9 +61,9 @@ def read_image(path: str | Path) -> ImageFile:
                 series = file.series[0]
                 data, axes = series.asarray(), series.axes.upper()
         else:
-            data = np.asarray(imageio.imread(path))
+            data = np.asarray(imageio.imread(path, plugin="pillow"))
             axes = "YXS" if data.ndim == 3 else "YX"
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
+    except Exception as error:  # a damaged file can make its decoder raise almost anything
         raise ImageError(f"{path.name} cannot be read ({error}). Open and save it again in Fiji, as TIFF.") from error
     known = set(axes) <= set("TCZYXS") and len(axes) == data.ndim and {"X", "Y"} <= set(axes)
     return ImageFile(data, axes if known else guess_axes(data.shape), path.stem)
@@ -72,39 +72,57 @@ def read_image(path: str | Path) -> ImageFile:
 def image_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the image files among `paths`, folders opened one level deep, in the order of their names.
 
+    Hidden files, such as the ``._name`` that macOS leaves, are passed over in folders.
+
     Raises
     ------
     ImageError
         If there is none.
     """
+    asked = [Path(path) for path in paths]
     found: list[Path] = []
-    for path in map(Path, paths):
+    for path in asked:
         if path.is_dir():
-            found += sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            found += sorted(
+                p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+            )
         else:
             found.append(path)
     if not found:
-        raise ImageError(f"No images in {', '.join(map(str, paths))}. Give files or folders of TIFF or PNG.")
+        raise ImageError(f"No images in {', '.join(map(str, asked))}. Give files or folders of TIFF or PNG.")
     return found
 
 
 def write_labels(path: str | Path, labels: NDArray[Any], axes: str) -> Path:
     """Write labels as a compressed OME-TIFF with its axes, first under a temporary name.
 
-    16 bits where the ids fit, else 32.
+    16 bits where the ids fit, else 32. The axes are written in the order TZYX, whatever theirs is: the format
+    wants Y and X last.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be written there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    order = [axes.index(letter) for letter in CANONICAL if letter in axes]
     small = labels.max(initial=0) < 2**16
     temporary = path.with_name(f".{path.name}.tmp")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tifffile warns that the temporary name does not end in .ome.tif
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(
             temporary,
-            labels.astype(np.uint16 if small else np.uint32),
+            labels.transpose(order).astype(np.uint16 if small else np.uint32),
             ome=True,
             compression="zlib",
-            metadata={"axes": axes},
+            metadata={"axes": "".join(axes[axis] for axis in order)},
         )
-    temporary.replace(path)
+        temporary.replace(path)
+    except OSError as error:
+        raise ImageError(
+            f"The labels cannot be written to {path} ({error.strerror or error}). Choose another folder."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
     return path

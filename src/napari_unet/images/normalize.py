@@ -41,8 +41,9 @@ class Normalization:
         shape = (-1,) + (1,) * (image.ndim - 1)
         low = np.asarray(self.low, np.float64).reshape(shape)
         high = np.asarray(self.high, np.float64).reshape(shape)
-        span = np.where(high > low, high - low, np.inf)
-        result = ((image.astype(np.float64, copy=False) - low) / span).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            span = np.where(high > low, high - low, np.inf)
+            result = ((image.astype(np.float64, copy=False) - low) / span).astype(np.float32)
         if image.dtype.kind == "f":
             np.nan_to_num(result, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return result
@@ -75,13 +76,21 @@ def measure_normalization(image: Any, percentiles: tuple[float, float] = (1.0, 9
     for channel in range(image.shape[1]):
         sample = np.concatenate([block.ravel() for block in _sample_blocks(image, channel)])
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
-        low, high = np.percentile(finite, percentiles) if finite.size else (0.0, 0.0)
-        if low >= high and finite.size:
+        low, high = _percentiles(finite, percentiles) if finite.size else (0.0, 0.0)
+        if not low < high and finite.size:
             # a few bright spots on an even ground: the percentiles coincide, the image is not constant
             low, high = float(finite.min()), float(finite.max())
-        lows.append(float(low))
-        highs.append(float(high))
+        lows.append(low)
+        highs.append(high)
     return Normalization(tuple(lows), tuple(highs))
+
+
+def _percentiles(values: NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:
+    if values.dtype.kind == "b":
+        values = values.view(np.uint8)
+    with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float
+        low, high = np.percentile(values, percentiles)
+    return float(low), float(high)
 
 
 def _sample_blocks(image: Any, channel: int) -> list[NDArray[Any]]:
@@ -89,9 +98,7 @@ def _sample_blocks(image: Any, channel: int) -> list[NDArray[Any]]:
     planes = [(t, z) for t in range(frames) for z in range(slices)]
     if len(planes) * height * width <= _MAX_BLOCKS * _BLOCK**2:
         return [np.asarray(image[:, channel])]
-    corners = [
-        (t, z, y, x) for t, z in planes for y in range(0, height, _BLOCK) for x in range(0, width, _BLOCK)
-    ]
+    corners = [(t, z, y, x) for t, z in planes for y in range(0, height, _BLOCK) for x in range(0, width, _BLOCK)]
     # a stride coprime to the raster would still march along one axis; golden-ratio steps fill evenly
     count = min(_MAX_BLOCKS, len(corners))
     order = np.argsort((np.arange(len(corners)) * 0.6180339887498949) % 1.0, kind="stable")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -57,9 +58,13 @@ def save_model(model: Model, path: str | Path) -> Path:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
+        raise ModelFileError(
+            f"The model cannot be saved as {path} ({error.strerror or error}). Choose another folder."
+        ) from error
+    finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise ModelFileError(f"The model cannot be saved as {path}: {error.strerror}. Choose another folder.") from error
+            with suppress(OSError):
+                temporary.unlink()
     return path
 
 
@@ -83,8 +88,8 @@ def read_spec(path: str | Path) -> ModelSpec:
         ) from error
     if document is None:
         raise ModelFileError(
-            f"{path.name} is a safetensors file of another program: it does not say what its network looks like. "
-            "Use a file that napari-unet saved."
+            f"{path.name} is a safetensors file of another program: it does not say what its network looks "
+            "like. Use a file that napari-unet saved."
         )
     return _parse_spec(document, path)
 
@@ -108,7 +113,9 @@ def load_model_file(path: str | Path) -> Model:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ModelFileError(f"The weights in {path.name} do not fit the network it describes. Export it again.") from error
+        raise ModelFileError(
+            f"The weights in {path.name} do not fit the network it describes. Export it again."
+        ) from error
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise ModelFileError(f"{path.name} holds weights that are not numbers. Use an earlier version of the model.")
     return Model(network.eval(), spec)
@@ -137,6 +144,8 @@ def _parse_spec(document: str, path: Path) -> ModelSpec:
                 f"{FORMAT_VERSION}). Update napari-unet."
             )
         return ModelSpec.model_validate_json(document)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise ModelFileError(f"The description inside {path.name} is damaged ({detail}). Copy the file again.") from error
+        raise ModelFileError(
+            f"The description inside {path.name} is damaged ({detail}). Copy the file again."
+        ) from error

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from importlib import resources
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
 from napari_unet.errors import ModelFileError
 from napari_unet.models.file import SUFFIX, load_model_file, read_spec
-from napari_unet.models.spec import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_unet.models.spec import Model
 
 __all__ = ["free_path", "import_model", "library_folder", "list_models", "load_model", "model_path"]
 
@@ -43,7 +50,8 @@ def model_path(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
-    raise ModelFileError(f"There is no model {str(name_or_path)!r}. Give a file, or one of: {', '.join(models)}.")
+    known = f", or one of: {', '.join(models)}" if models else ""
+    raise ModelFileError(f"There is no model {str(name_or_path)!r}. Give a file{known}.")
 
 
 def load_model(name_or_path: str | Path) -> Model:
@@ -59,7 +67,11 @@ def load_model(name_or_path: str | Path) -> Model:
     >>> load_model("nuclei").spec.in_channels
     1
     """
-    return load_model_file(model_path(name_or_path))
+    model = load_model_file(model_path(name_or_path))
+    if str(name_or_path) in list_models():
+        # a file that was renamed in the library has that name
+        model = Model(model.network, model.spec.model_copy(update={"name": str(name_or_path)}))
+    return model
 
 
 def import_model(path: str | Path) -> str:
@@ -70,29 +82,39 @@ def import_model(path: str | Path) -> str:
     Raises
     ------
     ModelFileError
-        If it is not a model file.
+        If it is not a model file, or the library cannot be written.
     """
     path = Path(path)
     read_spec(path)
     folder = library_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    target = free_path(folder / path.name)
-    for existing in (folder / path.name, target):
-        if existing.exists() and existing.read_bytes() == path.read_bytes():
-            return existing.stem
-    temporary = target.with_suffix(".tmp")
-    shutil.copyfile(path, temporary)
-    temporary.replace(target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for target in _numbered(folder / f"{path.stem}{SUFFIX}"):
+            if not target.exists():
+                temporary = target.with_suffix(".tmp")
+                shutil.copyfile(path, temporary)
+                temporary.replace(target)
+                break
+            if filecmp.cmp(path, target, shallow=False):
+                break
+    except OSError as error:
+        raise ModelFileError(
+            f"{path.name} cannot be copied to {folder} ({error.strerror or error}). Make room there, or allow writing."
+        ) from error
     return target.stem
 
 
 def free_path(path: Path) -> Path:
-    """Return `path`, or the first of ``name-2``, ``name-3``, ... that does not exist yet."""
-    number, free = 2, path
-    while free.exists():
-        free = path.with_stem(f"{path.stem}-{number}")
-        number += 1
-    return free
+    """Return `path`, or the first that does not exist yet when its number is counted up: ``name-2``, ``name-3``, ..."""
+    return next(free for free in _numbered(path) if not free.exists())
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    stem, _, number = path.stem.rpartition("-")
+    if not stem or not number.isdigit():
+        stem, number = path.stem, "1"
+    yield path
+    yield from (path.with_stem(f"{stem}-{n}") for n in count(int(number) + 1))
 
 
 def _shipped_folder() -> Path:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from napari_unet.network import UNet
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["FORMAT_VERSION", "ClassSpec", "DecoderSpec", "MapSpec", "Model", "ModelSpec", "NetworkSpec"]
 
@@ -32,13 +29,13 @@ class NetworkSpec(_Frozen):
     """Arguments of `UNet` that are not given by the channels and maps."""
 
     spatial_dims: Literal[2, 3] = 2
-    features: tuple[int, ...] = (32, 64, 96, 128, 160)
-    """Features per level. Four poolings as in the paper, so that it sees 92 px around a voxel; narrower than the
-    paper's below, so that a CPU trains it in minutes and its file has 7.5 MB."""
+    features: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (32, 64, 96, 128, 160)
+    """Features per level. Four poolings as in the paper, so that it sees 92 px around a voxel; narrower than
+    the paper's below, so that a CPU trains it in minutes and its file has 7.5 MB."""
     padding: Literal["same", "valid"] = "same"
     norm: Literal["batch", "none"] = "batch"
-    dropout: float = Field(0.0, ge=0, lt=1)
-    flat_levels: int = Field(0, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    flat_levels: int = Field(default=0, ge=0)
 
 
 class MapSpec(_Frozen):
@@ -52,11 +49,11 @@ class DecoderSpec(_Frozen):
     """How labels are made from maps. Re-tuned without running the network again."""
 
     kind: Literal["seeded_watershed", "argmax"] = "seeded_watershed"
-    foreground_threshold: float = Field(0.5, gt=0, lt=1)
+    foreground_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Voxels with a foreground map above this belong to objects."""
-    seed_threshold: float = Field(0.5, gt=0, lt=1)
-    """Objects split where the distance maps fall below this between two peaks. Lower merges, higher splits."""
-    min_size: int = Field(15, ge=0)
+    seed_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Objects split where distance maps fall below this between two peaks. Lower merges, higher splits."""
+    min_size: int = Field(default=15, ge=0)
     """Smaller objects are left out, in voxels."""
 
 
@@ -76,14 +73,14 @@ class ModelSpec(_Frozen):
     2
     """
 
-    name: str = Field("unnamed", min_length=1)
+    name: str = Field(default="unnamed", min_length=1)
     format_version: int = FORMAT_VERSION
     task: Literal["instances", "semantic"] = "instances"
-    classes: tuple[ClassSpec, ...] = (ClassSpec(name="object"),)
+    classes: Annotated[tuple[ClassSpec, ...], Field(min_length=1, max_length=255)] = (ClassSpec(name="object"),)
     """Kinds of object, without the background. An instance model has one."""
-    channels: tuple[str, ...] = ("image",)
+    channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("image",)
     """Names of the input channels."""
-    object_diameter_px: float | None = Field(None, gt=0)
+    object_diameter_px: float | None = Field(default=None, gt=0)
     """Median diameter of the objects it was trained on, in pixels."""
     percentiles: tuple[float, float] = (1.0, 99.8)
     """Intensity percentiles of an image that become 0 and 1."""
@@ -100,7 +97,8 @@ class ModelSpec(_Frozen):
         if isinstance(values, dict) and not values.get("maps"):
             values = dict(values)
             if values.get("task", "instances") == "semantic":
-                names = ["background", *(ClassSpec.model_validate(c).name for c in values.get("classes", ()))]
+                classes = values.setdefault("classes", (ClassSpec(name="object"),))
+                names = ["background", *(ClassSpec.model_validate(c).name for c in classes)]
                 values["maps"] = tuple(MapSpec(name=name, activation="softmax") for name in names)
                 values.setdefault("decoder", DecoderSpec(kind="argmax"))
             else:
@@ -114,6 +112,12 @@ class ModelSpec(_Frozen):
             raise ValueError(f"percentiles must rise from 0 to 100, not {self.percentiles}")
         if self.task == "semantic" and len(self.maps) != len(self.classes) + 1:
             raise ValueError("a semantic model has one map for the background and one for each class")
+        if self.task == "instances" and (len(self.classes) != 1 or len(self.maps) != len(INSTANCE_MAPS)):
+            raise ValueError("an instance model finds one kind of object, from three maps; two kinds are two models")
+        if (self.decoder.kind == "argmax") != (self.task == "semantic"):
+            raise ValueError("classes are decoded by 'argmax', objects by 'seeded_watershed'")
+        if len({one.activation for one in self.maps}) != 1:
+            raise ValueError("all maps of a model have the same activation")
         return self
 
     @property

@@ -22,8 +22,8 @@ def receptive_radius(network: UNet) -> tuple[int, ...]:
     """Return per axis the distance to the farthest input voxel that any output voxel depends on.
 
     How far an output reaches depends on where it lies on the pooling grid; this is the largest over the grid.
-    Walks the network backwards from one output voxel with intervals: a 3-convolution widens by one on each side,
-    a pooling maps ``[a, b]`` to ``[2a, 2b + 1]``, an up-convolution to ``[a // 2, b // 2]``.
+    Walks the network backwards from one output voxel with intervals: a 3-convolution widens by one on each
+    side, a pooling maps ``[a, b]`` to ``[2a, 2b + 1]``, an up-convolution to ``[a // 2, b // 2]``.
     """
     return tuple(
         max(
@@ -37,8 +37,8 @@ def receptive_radius(network: UNet) -> tuple[int, ...]:
 def halo(network: UNet) -> tuple[int, ...]:
     """Return per axis the context that a tile needs on each side of a core that starts and ends on the grid.
 
-    "same" networks: how far the outputs of one grid cell reach beyond the cell, rounded up to the alignment so that
-    tiles start on the grid. "valid" networks: exactly what the convolutions cut off.
+    "same" networks: how far the outputs of a grid cell reach beyond the cell, rounded up to the alignment so
+    that tiles start on the grid. "valid" networks: exactly what the convolutions cut off.
     """
     if network.padding == "valid":
         return tuple(_valid_margin(network, axis) for axis in range(network.spatial_dims))
@@ -54,17 +54,17 @@ def valid_input_size(network: UNet, at_least: tuple[int, ...]) -> tuple[int, ...
 
 
 def _fit(network: UNet, axis: int, at_least: int) -> int:
+    """Return the smallest size that leaves whole numbers at every pooling and one output voxel at least."""
+    cut = margin = 0  # what the convolutions cut off: above the last pooling, and on each side in all
+    scale = 1
+    if network.padding == "valid":
+        margin = _valid_margin(network, axis)
+        for level in range(network.depth):
+            cut += 2 * (network.kernel(level)[axis] - 1) * scale
+            scale *= network.pooling(level)[axis]
     step = alignment(network)[axis]
-    if network.padding == "same":
-        return max(step, -(-at_least // step) * step)
-    lowest = 1  # size at the bottom, before its two convolutions
-    while True:
-        size = lowest
-        for level in reversed(range(network.depth)):
-            size = size * network.pooling(level)[axis] + 2 * (network.kernel(level)[axis] - 1)
-        if size >= at_least and size > 2 * _valid_margin(network, axis):
-            return size
-        lowest += 1
+    least = max(at_least, 2 * margin + 1)
+    return cut + -(-(least - cut) // step) * step
 
 
 def _valid_margin(network: UNet, axis: int) -> int:

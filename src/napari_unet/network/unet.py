@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from napari_unet.errors import ConfigError, PredictionError
+from napari_unet.network.receptive_field import valid_input_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,7 @@ class UNet(nn.Module):
         spatial_dims: Literal[2, 3] = 2,
         in_channels: int = 1,
         out_channels: int = 2,
+        *,
         features: int | Sequence[int] = 32,
         depth: int | None = None,
         padding: Literal["same", "valid"] = "same",
@@ -75,7 +77,14 @@ class UNet(nn.Module):
             raise ConfigError(f"A U-Net has 2 or 3 spatial dimensions, not {spatial_dims}.")
         if padding not in ("same", "valid") or norm not in ("batch", "none"):
             raise ConfigError(f"padding is 'same' or 'valid', norm 'batch' or 'none' (got {padding!r}, {norm!r}).")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout is a probability below 1, not {dropout}.")
         self.features = _features_per_level(features, depth)
+        if not self.features or min(in_channels, out_channels, *self.features) < 1:
+            raise ConfigError(
+                f"Every level needs a feature and both ends a channel, at least 1 each (got features "
+                f"{self.features}, {in_channels} channels in, {out_channels} out)."
+            )
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -108,7 +117,10 @@ class UNet(nn.Module):
         )
         self.ups = nn.ModuleList(
             _UP[spatial_dims](
-                self.features[level + 1], self.features[level], self.pooling(level), stride=self.pooling(level)
+                self.features[level + 1],
+                self.features[level],
+                self.pooling(level),
+                stride=self.pooling(level),
             )
             for level in levels[:-1]
         )
@@ -140,7 +152,7 @@ class UNet(nn.Module):
         Raises
         ------
         PredictionError
-            If the size does not fit the poolings; the message names a size that does.
+            If the size does not fit the poolings; the message names the next one that does.
         """
         self._check_size(x)
         skips = []
@@ -156,17 +168,15 @@ class UNet(nn.Module):
         return logits
 
     def _check_size(self, x: Tensor) -> None:
+        if x.ndim != self.spatial_dims + 2:
+            wanted = "BCYX" if self.spatial_dims == 2 else "BCZYX"
+            raise PredictionError(f"A {self.spatial_dims}-D U-Net takes {wanted}, not {x.ndim} dimensions.")
         size = tuple(x.shape[2:])
-        for level in range(self.depth):
-            pooling = self.pooling(level)
-            if self.padding == "valid":
-                size = tuple(n - 2 * (k - 1) for n, k in zip(size, self.kernel(level), strict=True))
-            if any(n <= 0 or n % p for n, p in zip(size, pooling, strict=True)):
-                raise PredictionError(
-                    f"A tile of {tuple(x.shape[2:])} does not fit a {self.padding!r} U-Net with {self.depth} poolings. "
-                    "Use a size that plan_tiles or valid_input_size names."
-                )
-            size = tuple(n // p for n, p in zip(size, pooling, strict=True))
+        fitting = valid_input_size(self, size)
+        if size != fitting:
+            raise PredictionError(
+                f"A tile of {size} does not fit a {self.padding!r} U-Net with {self.depth} poolings. Use {fitting}."
+            )
 
 
 def _features_per_level(features: int | Sequence[int], depth: int | None) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from napari_unet.network import UNet
 
-__all__ = ["available_devices", "free_memory", "has_bfloat16", "is_out_of_memory", "largest_tile", "pick_device", "thread_count", "threads"]
+__all__ = [
+    "available_devices",
+    "free_memory",
+    "has_bfloat16",
+    "is_out_of_memory",
+    "largest_tile",
+    "pick_device",
+    "thread_count",
+    "threads",
+]
 
 
 def available_devices() -> list[str]:
@@ -38,11 +47,13 @@ def pick_device(name: str = "auto") -> torch.device:
     devices = available_devices()
     if name == "auto":
         return torch.device(devices[0])
-    if name.split(":")[0] not in devices:
-        raise ConfigError(
-            f"Device {name!r} cannot be used here; there is {', '.join(devices)}. 'napari-unet doctor' tells why."
-        )
-    return torch.device(name)
+    with suppress(RuntimeError):  # not the name of any device
+        device = torch.device(name)
+        if device.type in devices:
+            return device
+    raise ConfigError(
+        f"Device {name!r} cannot be used here; there is {', '.join(devices)}. 'napari-unet doctor' tells why."
+    )
 
 
 def free_memory(device: torch.device) -> int:
@@ -78,13 +89,15 @@ def largest_tile(network: UNet, device: torch.device, *, most: int = 2**20) -> i
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that the device or the host has too little memory."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+    # of the host, and of mps, torch tells in words only
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error) for w in words)
 
 
 def has_bfloat16(device: torch.device) -> bool:
     """Tell whether a device computes bfloat16 in hardware (Ampere and later, AVX-512-BF16, AMX)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in checks)
 

@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_unet._version import __version__
 from napari_unet.errors import ConfigError, ImageError, PredictionError
 from napari_unet.events import Event, TileDone
 from napari_unet.images import (
@@ -37,7 +38,15 @@ if TYPE_CHECKING:
     from napari_unet.models import DecoderSpec, Model, ModelSpec
     from napari_unet.network import UNet
 
-__all__ = ["PredictConfig", "Prediction", "activate", "tiled_forward", "iter_predict", "predict"]
+__all__ = [
+    "PredictConfig",
+    "Prediction",
+    "activate",
+    "iter_predict",
+    "predict",
+    "select_channels",
+    "tiled_forward",
+]
 
 
 class PredictConfig(BaseModel):
@@ -47,19 +56,19 @@ class PredictConfig(BaseModel):
 
     tile: tuple[int, ...] | None = None
     """Voxels that the network sees at once, halo included, per axis. None: planned from the free memory."""
-    batch: int | None = Field(None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
     """Tiles per forward pass. None: planned."""
     device: str = "auto"
     """cuda, mps or cpu. auto: the best one that works."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the network. auto: half precision where the device computes it in hardware, else float32."""
+    """Number format of the network. auto: half precision where CUDA computes it fast, else float32."""
     channels: tuple[int, ...] | None = None
     """Channels of the image that feed the model, counted from 0. None: all of them."""
-    foreground_threshold: float | None = Field(None, gt=0, lt=1)
+    foreground_threshold: float | None = Field(default=None, gt=0, lt=1)
     """Voxels with a foreground map above this belong to objects. None: the model's."""
-    seed_threshold: float | None = Field(None, gt=0, lt=1)
+    seed_threshold: float | None = Field(default=None, gt=0, lt=1)
     """Lower merges objects, higher splits them. None: the model's."""
-    min_size: int | None = Field(None, ge=0)
+    min_size: int | None = Field(default=None, ge=0)
     """Smaller objects are left out, in voxels. None: the model's."""
 
     def decoder(self, of_model: DecoderSpec) -> DecoderSpec:
@@ -110,7 +119,8 @@ def predict(
         Axes of the image, letters of ``TCZYXS``. A bare 2-D array is YX; one with more axes needs them.
     config : PredictConfig, optional
     region : mapping of axis letter to slice, optional
-        Predict this part only. It gets what the whole image would get there, objects that its edge cuts aside.
+        Predict this part only, axes of ``TZYX``. It gets what the whole image would get there, objects that
+        its edge cuts aside.
     normalization : Normalization, optional
         Of the whole image, where it is known already. None: measured.
     return_maps : bool
@@ -179,7 +189,7 @@ def iter_predict(
     maps = np.zeros((shape[0], len(spec.maps), *shape[1:]), np.float32) if return_maps else None
     highest = 0
     for source, target in frames:
-        volume = normalization_of(canonical, source, spec, normalization)
+        volume = _normalized_frame(canonical, source, spec, normalization)
         one = np.empty((len(spec.maps), *(s.stop - s.start for s in runner.region)), np.float32)
         for _ in runner.run(volume, _activated(one, spec), stop):
             yield progress.advance()
@@ -189,7 +199,8 @@ def iter_predict(
             highest = max(highest, int(frame.max(initial=0)))
         labels[target] = frame
         if maps is not None:
-            maps[(target[0], slice(None), *target[1:])] = one
+            place: tuple[Any, ...] = (target[0], slice(None), *target[1:])
+            maps[place] = one
     provenance = {
         "model": spec.name,
         "decoder": decoder.model_dump(),
@@ -197,6 +208,7 @@ def iter_predict(
         "precision": runner.precision,
         "tile": list(runner.size),
         "seam_exact": True,
+        "software": f"napari-unet {__version__}",
     }
     return Prediction(
         labels=from_canonical(labels, axes),
@@ -205,9 +217,7 @@ def iter_predict(
     )
 
 
-def tiled_forward(
-    image: NDArray[Any], network: UNet, *, config: PredictConfig | None = None
-) -> NDArray[Any]:
+def tiled_forward(image: NDArray[Any], network: UNet, *, config: PredictConfig | None = None) -> NDArray[Any]:
     """Run a network over a normalised image in tiles and return its linear output.
 
     Parameters
@@ -265,9 +275,7 @@ class TileRunner:
                 raise PredictionError("Stopped before it was finished.")
             outputs = self._forward(image, tiles)
             for tile, output in zip(tiles, outputs, strict=True):
-                where = tuple(
-                    slice(k.start - o, k.stop - o) for k, o in zip(tile.keep, origin, strict=True)
-                )
+                where = tuple(slice(k.start - o, k.stop - o) for k, o in zip(tile.keep, origin, strict=True))
                 write(where, output[(slice(None), *tile.from_core)])
             yield
 
@@ -278,7 +286,10 @@ class TileRunner:
             x = torch.from_numpy(blocks).to(self.device, self._dtype)
             y: torch.Tensor = self._network(x)
             if y.shape[2:] == x.shape[2:]:
-                y = y[(..., *(slice(m, m + n) for m, n in zip(self.halo, tiles[0].core, strict=True)))]
+                core: tuple[Any, ...] = tuple(
+                    slice(margin, margin + n) for margin, n in zip(self.halo, tiles[0].core, strict=True)
+                )
+                y = y[(..., *core)]
             return (y if y.dtype == torch.float64 else y.float()).cpu()
         except (MemoryError, RuntimeError) as error:
             if is_out_of_memory(error):
@@ -293,16 +304,16 @@ class TileRunner:
         if config.tile is not None:
             if len(config.tile) != network.spatial_dims:
                 raise ConfigError(
-                    f"The tile {config.tile} has {len(config.tile)} sizes but the model has {network.spatial_dims} axes."
+                    f"The tile {config.tile} has {len(config.tile)} sizes but the model has "
+                    f"{network.spatial_dims} axes."
                 )
-            core = tuple(n - 2 * margin for n, margin in zip(config.tile, self.halo, strict=True))
-            if any(n < step for n, step in zip(core, steps, strict=True)):
+            given = tuple(n - 2 * margin for n, margin in zip(config.tile, self.halo, strict=True))
+            if any(n < step for n, step in zip(given, steps, strict=True)):
                 least = tuple(step + 2 * margin for step, margin in zip(steps, self.halo, strict=True))
                 raise ConfigError(f"The tile {config.tile} is smaller than its halo. Use at least {least}.")
-            return core
+            return given
         voxels = largest_tile(network, self.device)
-        full = [-(-s.stop // k) * k - s.start // k * k for s, k in zip(self.region, steps, strict=True)]
-        core = list(full)
+        core = [-(-s.stop // k) * k - s.start // k * k for s, k in zip(self.region, steps, strict=True)]
         # shrink the longest axis first, so that tiles stay as cubic as the region allows
         while int(np.prod([n + 2 * m for n, m in zip(core, self.halo, strict=True)])) > voxels:
             axis = max(range(len(core)), key=lambda a: core[a] / steps[a])
@@ -328,8 +339,9 @@ def select_channels(image: Any, spec: ModelSpec, channels: tuple[int, ...] | Non
     if count != spec.in_channels:
         wanted = ", ".join(spec.channels)
         raise ImageError(
-            f"The image has {count} channel{'s' * (count != 1)} but the model {spec.name!r} takes {spec.in_channels} "
-            f"({wanted}). Choose the channels to use, or split them into images of their own."
+            f"The image has {count} channel{'s' * (count != 1)} but the model {spec.name!r} takes "
+            f"{spec.in_channels} ({wanted}). Choose the channels to use, or split them into images of their "
+            "own."
         )
     return image
 
@@ -341,7 +353,7 @@ def activate(logits: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     return torch.sigmoid(logits)
 
 
-def normalization_of(
+def _normalized_frame(
     image: Any, source: tuple[Any, ...], spec: ModelSpec, normalization: Normalization
 ) -> NDArray[np.float32]:
     """Return one frame of a ``TCZYX`` image, ``C(Z)YX``, normalised."""
@@ -355,8 +367,8 @@ def _known_axes(image: Any, axes: str | None) -> str:
         axes = guess_axes(np.shape(image))
         if axes is None:
             raise ImageError(
-                f"An image of shape {np.shape(image)} could be a stack, a movie or channels. Say which with axes, "
-                "for example 'ZYX', 'TYX' or 'CYX'."
+                f"An image of shape {np.shape(image)} could be a stack, a movie or channels. Say which with "
+                "axes, for example 'ZYX', 'TYX' or 'CYX'."
             )
     axes = check_axes(axes, np.ndim(image))
     if 0 in np.shape(image):
@@ -367,7 +379,11 @@ def _known_axes(image: Any, axes: str | None) -> str:
 def _box(image: Any, region: Mapping[str, slice] | None) -> dict[str, slice]:
     box = {letter: slice(0, n) for letter, n in zip("TCZYX", image.shape, strict=True)}
     for letter, part in (region or {}).items():
-        start, stop, _ = part.indices(box[letter].stop)
+        if letter not in {"T", "Z", "Y", "X"}:
+            raise ImageError(f"A region has the axes T, Z, Y and X, not {letter!r}.")
+        start, stop, step = part.indices(box[letter].stop)
+        if step != 1:
+            raise ImageError(f"The region goes along {letter} in steps of {step}. Leave out the step.")
         if stop <= start:
             raise ImageError(f"The region is empty along {letter}. Choose one that overlaps the image.")
         box[letter] = slice(start, stop)
@@ -410,10 +426,12 @@ def _prepared(network: UNet, device: torch.device, dtype: torch.dtype) -> torch.
         for place, layer in enumerate(block):
             following = block[place + 1] if place + 1 < len(block) else None
             if isinstance(following, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+                assert isinstance(layer, torch.nn.Conv2d | torch.nn.Conv3d)
                 block[place] = fuse_conv_bn_eval(layer, following)
                 block[place + 1] = torch.nn.Identity()
     layout = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
-    return prepared.to(device=device, dtype=dtype, memory_format=layout)
+    moved: torch.nn.Module = prepared.to(device=device, dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
+    return moved
 
 
 class _Progress:

@@ -1,8 +1,8 @@
 """Seam-exact tiling: the tiled prediction is the same function as the untiled one.
 
 The image is mirrored outward without end; the network is shift-equivariant on the grid of its poolings and
-sees no farther than its receptive radius. So tiles that start on that grid and carry a halo of at least the radius
-give, on their core, just what one pass over the whole mirrored image gives::
+sees no farther than its receptive radius. So tiles that start on that grid and carry a halo of at least the
+radius give, on their core, just what one pass over the whole mirrored image gives::
 
     |<- halo ->|<-------- core -------->|<- halo ->|
     +----------+------------------------+----------+
@@ -70,9 +70,7 @@ def mirror_index(start: int, stop: int, n: int) -> NDArray[np.intp]:
     return np.minimum(folded, period - folded)
 
 
-def plan_tiles(
-    region: Sequence[slice], max_core: Sequence[int], alignment: Sequence[int]
-) -> list[Tile]:
+def plan_tiles(region: Sequence[slice], max_core: Sequence[int], alignment: Sequence[int]) -> list[Tile]:
     """Cover a region with cores of one size that start on the alignment grid.
 
     Parameters

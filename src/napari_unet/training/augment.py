@@ -50,6 +50,7 @@ def augment(
     image: Tensor,
     distances: Tensor,
     masks: Tensor,
+    *,
     patch: Sequence[int],
     config: AugmentConfig,
     generator: Generator,

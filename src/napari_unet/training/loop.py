@@ -8,28 +8,42 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_unet._version import __version__
 from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Score, StepDone, Validated
 from napari_unet.models import Model, ModelSpec
 from napari_unet.network import UNet, alignment
-from napari_unet.prediction import PredictConfig, has_bfloat16, is_out_of_memory, pick_device, thread_count, threads
+from napari_unet.prediction import (
+    PredictConfig,
+    has_bfloat16,
+    is_out_of_memory,
+    pick_device,
+    thread_count,
+    threads,
+)
 from napari_unet.training.augment import AugmentConfig, augment, source_size
 from napari_unet.training.losses import instance_loss, semantic_loss
 from napari_unet.training.metrics import median_diameter
 from napari_unet.training.sampling import PatchSampler, make_fields
-from napari_unet.training.validation import Paired, compare, field_maps, hold_out, score, score_maps, tune_decoder
+from napari_unet.training.validation import (
+    Paired,
+    compare,
+    field_maps,
+    hold_out,
+    score,
+    score_maps,
+    tune_decoder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from threading import Event as StopFlag
-
-    from typing_extensions import Self
 
     from napari_unet.annotation import Annotated
     from napari_unet.training.sampling import Field as LearningField
@@ -44,21 +58,21 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    minutes: float | None = Field(None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
     """How long to train. Give minutes or steps; neither: 5 minutes."""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     """How many steps to train: with the same seed, device and threads the result is the same."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(default=8, ge=1)
     """Patches per step."""
-    patch: int | None = Field(None, ge=32)
-    """Edge of a patch in pixels. None: 192 for planes, 64 for volumes (z as deep as the stack, at most 32)."""
-    learning_rate: float | None = Field(None, gt=0)
+    patch: int | None = Field(default=None, ge=32)
+    """Edge of a patch in pixels. None: 192 for planes, 64 for volumes (z: as deep as the stack, at most 32)."""
+    learning_rate: float | None = Field(default=None, gt=0)
     """Peak of the learning rate. None: 0.002 from scratch, 0.0007 for fine-tuning."""
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
     """Decoupled weight decay of AdamW."""
-    ema: float = Field(0.995, ge=0, lt=1)
+    ema: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept. 0: off."""
-    validation: float = Field(0.2, ge=0, le=0.5)
+    validation: float = Field(default=0.2, ge=0, le=0.5)
     """Share of the checked objects that is held out for the score. 0: none."""
     augmentation: AugmentConfig = AugmentConfig()
     """What is varied in the patches."""
@@ -66,7 +80,7 @@ class TrainConfig(BaseModel):
     """cuda, mps or cpu. auto: the best one that works."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the convolutions. auto: bfloat16 where the device computes it in hardware."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """CPU threads. None: all cores; the panel leaves one to the window."""
     seed: int = 0
     """Seed of everything random."""
@@ -112,10 +126,15 @@ def train(
 
 
 def fine_tune(
-    model: Model, samples: Sequence[Annotated], config: TrainConfig | None = None, *, stop: StopFlag | None = None
+    model: Model,
+    samples: Sequence[Annotated],
+    config: TrainConfig | None = None,
+    *,
+    in_use: Model | None = None,
+    stop: StopFlag | None = None,
 ) -> Trained:
     """Train a model further on checked voxels; see `iter_fine_tune`."""
-    return _drain(iter_fine_tune(model, samples, config, stop=stop))
+    return _drain(iter_fine_tune(model, samples, config, in_use=in_use, stop=stop))
 
 
 def iter_train(
@@ -161,19 +180,26 @@ def iter_train(
     if start is not None:
         _take_weights(network, start.network)
     rate = config.learning_rate or (2e-3 if start is None else 1e-3)
-    return (yield from _iter_steps(Model(network, spec), samples, config, rate, None, stop))
+    return (yield from _iter_steps(Model(network, spec), samples, config, rate, stop=stop))
 
 
 def iter_fine_tune(
-    model: Model, samples: Sequence[Annotated], config: TrainConfig | None = None, *, stop: StopFlag | None = None
+    model: Model,
+    samples: Sequence[Annotated],
+    config: TrainConfig | None = None,
+    *,
+    in_use: Model | None = None,
+    stop: StopFlag | None = None,
 ) -> Generator[Event, None, Trained]:
     """Train a model further, step by step; parameters, events and errors are those of `iter_train`.
 
-    The model itself is not changed.
+    The model itself is not changed. `in_use` is the model that the result is compared with, where that is not
+    `model` itself: a fine-tuning starts from the base model again, because stacked ones drift.
     """
     config = config or TrainConfig()
     copied = Model(copy.deepcopy(model.network), model.spec)
-    return (yield from _iter_steps(copied, samples, config, config.learning_rate or 7e-4, model, stop))
+    rate = config.learning_rate or 7e-4
+    return (yield from _iter_steps(copied, samples, config, rate, parent=in_use or model, stop=stop))
 
 
 def _iter_steps(
@@ -181,12 +207,13 @@ def _iter_steps(
     samples: Sequence[Annotated],
     config: TrainConfig,
     rate: float,
-    parent: Model | None,
+    *,
+    parent: Model | None = None,
     stop: StopFlag | None,
 ) -> Generator[Event, None, Trained]:
     rng = np.random.default_rng(config.seed)
     fields, held_out = hold_out(make_fields(samples, model.spec), config.validation, model.spec, rng)
-    # what the best weights are chosen on: few enough that training does not wait for it; the end is scored on all
+    # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all
     looked_at = held_out[:: -(-len(held_out) // _MAX_VALIDATION_FIELDS)] if held_out else []
     trainer = _Trainer(model, fields, config, rate, rng)
     budget = _Budget(config)
@@ -200,7 +227,7 @@ def _iter_steps(
         yield event
         stopped = stop is not None and stop.is_set()
         if held_out and budget.validation_is_due(stopped):
-            with budget.validating():
+            with budget.validating(), threads(trainer.threads):
                 candidate = trainer.result()
                 current = score(candidate, looked_at, predict_config)
             is_best = best is None or current.average_precision >= best[0]
@@ -212,14 +239,20 @@ def _iter_steps(
     result = trainer.result()
     if best is not None:
         result.network.load_state_dict(best[1])
-    return _finish(result, parent, fields, held_out, history, config, stopped=stopped)
+    with threads(trainer.threads):
+        return _finish(result, parent, fields, held_out, history=history, config=config, stopped=stopped)
 
 
 class _Trainer:
     """The network with its optimiser, running average and source of patches."""
 
     def __init__(
-        self, model: Model, fields: Sequence[LearningField], config: TrainConfig, rate: float, rng: np.random.Generator
+        self,
+        model: Model,
+        fields: Sequence[LearningField],
+        config: TrainConfig,
+        rate: float,
+        rng: np.random.Generator,
     ) -> None:
         self._spec = model.spec
         self._config = config
@@ -232,19 +265,23 @@ class _Trainer:
         self._sampler = PatchSampler(fields, source_size(self._patch, config.augmentation), rng)
         self._generator = torch.Generator().manual_seed(config.seed)
         layout = torch.channels_last if self._spec.spatial_dims == 2 else torch.channels_last_3d
-        self._network = model.network.to(self._device, memory_format=layout).train()
+        self._network: UNet = model.network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
+        self._network.train()
         self._average = copy.deepcopy(self._network).eval().requires_grad_(False)
         decayed = [p for p in self._network.parameters() if p.ndim > 1]
         plain = [p for p in self._network.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
         self._optimizer = torch.optim.AdamW(groups, lr=rate)
         self._loss = instance_loss if self._spec.task == "instances" else semantic_loss
-        self._threads = config.threads or thread_count()
+        self.threads = config.threads or thread_count()
         self.steps_done = 0
 
     def step(self, budget: _Budget) -> StepDone:
         """Draw a batch, bend it, and take one step."""
-        with threads(self._threads):
+        with threads(self.threads):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._rate * _schedule(budget.fraction)
             try:
@@ -252,8 +289,8 @@ class _Trainer:
             except (MemoryError, RuntimeError) as error:
                 if is_out_of_memory(error):
                     raise TrainingError(
-                        f"{self._config.batch} patches do not fit into the memory of {self._device}. Choose a smaller "
-                        "batch, or the device 'cpu'."
+                        f"{self._config.batch} patches do not fit into the memory of {self._device}. "
+                        "Choose a smaller batch, or the device 'cpu'."
                     ) from error
                 raise
             torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
@@ -273,14 +310,27 @@ class _Trainer:
     def _gradients(self) -> dict[str, float]:
         patches = self._sampler.draw(self._config.batch)
         arrays = (patches.image, patches.distances, patches.masks)
-        tensors = (torch.from_numpy(array).to(self._device, torch.float32) for array in arrays)
-        image, distances, masks = augment(*tensors, self._patch, self._config.augmentation, self._generator)
+        image, distances, masks = augment(
+            *(torch.from_numpy(array).to(self._device, torch.float32) for array in arrays),
+            patch=self._patch,
+            config=self._config.augmentation,
+            generator=self._generator,
+        )
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        half = torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with half, self._own_randomness():
             logits = self._network(image)
         parts = self._loss(logits.float(), distances, masks)
         torch.stack(list(parts.values())).sum().backward()
         return {name: float(part.detach()) for name, part in parts.items()}
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Let dropout draw from the seed of this training, and leave the random state of the process alone."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self._config.seed + self.steps_done)
+            yield
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -329,7 +379,7 @@ class _Budget:
     def validation_is_due(self, stopped: bool) -> bool:
         """Tell whether to validate now: up to twelve times, and at the end.
 
-        With a budget of minutes at most a tenth of them goes into it; the number of objects decides how often.
+        With a budget of minutes at most a tenth of them goes into it, so that its cost decides how often.
         """
         if self.left == 0 or stopped:
             return True
@@ -353,30 +403,35 @@ def _finish(
     parent: Model | None,
     fields: Sequence[LearningField],
     held_out: Sequence[LearningField],
+    *,
     history: list[Event],
     config: TrainConfig,
-    *,
     stopped: bool,
 ) -> Trained:
     final = None
+    exact = PredictConfig(device=config.device, precision="float32")
     if held_out:
-        maps = [field_maps(result, one, PredictConfig(device=config.device, precision="float32")) for one in held_out]
+        maps = [field_maps(result, one, exact) for one in held_out]
         decoder = tune_decoder(maps, held_out, result.spec.decoder)
         result = Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
         final = score_maps(maps, held_out, decoder)
     looked_at = held_out or fields
-    paired = None if parent is None else compare(parent, result, looked_at, held_out=bool(held_out))
+    paired = None if parent is None else compare(parent, result, looked_at, exact, held_out=bool(held_out))
     diameters = [d for f in fields if (d := median_diameter(np.where(f.checked, f.targets.objects, 0))) is not None]
     provenance = {
-        **({"parent": parent.spec.name} if parent else {}),
+        **({"parent": result.spec.name} if parent else {}),
         "date": date.today().isoformat(),
+        "software": f"napari-unet {__version__}",
         "fields": len(fields),
         "held_out_fields": len(held_out),
         "steps": sum(isinstance(event, StepDone) for event in history),
         "config": config.model_dump(mode="json"),
         **({"score": vars(final)} if final else {}),
     }
-    update = {"provenance": provenance, "object_diameter_px": float(np.median(diameters)) if diameters else None}
+    update = {
+        "provenance": provenance,
+        "object_diameter_px": float(np.median(diameters)) if diameters else None,
+    }
     model = Model(result.network.eval().requires_grad_(True), result.spec.model_copy(update=update))
     return Trained(model, history, final, paired, stopped)
 
@@ -414,7 +469,7 @@ def _patch_size(model: Model, fields: Sequence[LearningField], config: TrainConf
     if model.spec.spatial_dims == 2:
         wanted: tuple[int, ...] = (config.patch or 192,) * 2
     else:
-        deepest = max(f.checked.shape[0] for f in fields)
+        deepest = max((f.checked.shape[0] for f in fields), default=1)
         wanted = (min(32, deepest), *(config.patch or 64,) * 2)
     return tuple(max(step, -(-n // step) * step) for n, step in zip(wanted, steps, strict=True))
 

@@ -91,8 +91,8 @@ def match_objects(
     iou : float
         Least intersection over union of a pair.
     checked : ndarray of bool, optional
-        Where the truth is known. Elsewhere `truth` does not count, and a predicted object is a false positive only
-        if most of it lies on checked voxels. None: everywhere.
+        Where the truth is known. Elsewhere `truth` does not count, and a predicted object is a false positive
+        only if most of it lies on checked voxels. None: everywhere.
 
     Returns
     -------
@@ -101,35 +101,35 @@ def match_objects(
     _check_shapes(truth, labels)
     if checked is not None:
         truth = np.where(checked, truth, 0)
-    true_ids, true_index = np.unique(truth, return_inverse=True)
-    predicted_ids, predicted_index = np.unique(labels, return_inverse=True)
-    overlap = np.zeros((true_ids.size, predicted_ids.size), np.int64)
-    np.add.at(overlap, (true_index.ravel(), predicted_index.ravel()), 1)
-    true_sizes, sizes = overlap.sum(1), overlap.sum(0)
+    true_ids, row = np.unique(truth, return_inverse=True)
+    ids, column = np.unique(labels, return_inverse=True)
+    row, column = row.ravel(), column.ravel()
+    true_sizes, sizes = np.bincount(row), np.bincount(column)
     # a predicted object is compared on checked voxels alone
-    compared = sizes if checked is None else np.bincount(predicted_index[checked].ravel(), minlength=sizes.size)
-    union = true_sizes[:, None] + compared[None] - overlap
-    ratio = np.where(union > 0, overlap / np.maximum(union, 1), 0.0)
-    ratio[true_ids == 0] = 0
-    ratio[:, predicted_ids == 0] = 0
+    compared = sizes if checked is None else np.bincount(column[checked.ravel()], minlength=ids.size)
+    # only the pairs that overlap: a table of all of them would not fit for thousands of objects
+    pairs, overlap = np.unique(row * ids.size + column, return_counts=True)
+    rows, columns = np.divmod(pairs, ids.size)
+    ratio = overlap / np.maximum(true_sizes[rows] + compared[columns] - overlap, 1)
+    candidates = np.flatnonzero((ratio >= iou) & (true_ids[rows] != 0) & (ids[columns] != 0))
 
     found = {int(number): False for number in true_ids if number != 0}
-    used = np.zeros(predicted_ids.size, bool)
-    rows, columns = np.nonzero(ratio >= iou)
-    for row, column in sorted(zip(rows, columns, strict=True), key=lambda pair: -ratio[pair]):
-        if not used[column] and not found[int(true_ids[row])]:
-            used[column] = found[int(true_ids[row])] = True
-    counts = (predicted_ids != 0) & (2 * compared > sizes)
+    used = np.zeros(ids.size, bool)
+    for pair in candidates[np.argsort(-ratio[candidates], kind="stable")]:
+        true_id, predicted = int(true_ids[rows[pair]]), columns[pair]
+        if not used[predicted] and not found[true_id]:
+            used[predicted] = found[true_id] = True
+    counts = (ids != 0) & (2 * compared > sizes)
     return Matches(found, int(np.count_nonzero(counts & ~used)))
 
 
 def median_diameter(labels: NDArray[Any]) -> float | None:
-    """Return the median diameter of the objects, of a disc or ball of their size, in voxels. None without objects."""
+    """Return the diameter of a disc or ball of the median size of the objects; None without objects."""
     sizes = np.unique(labels[labels > 0], return_counts=True)[1]
     if sizes.size == 0:
         return None
     size = float(np.median(sizes))
-    return 2 * (size / np.pi) ** 0.5 if labels.ndim == 2 else 2 * (3 * size / (4 * np.pi)) ** (1 / 3)
+    return float(2 * (size / np.pi) ** 0.5 if labels.ndim == 2 else 2 * (3 * size / (4 * np.pi)) ** (1 / 3))
 
 
 def _check_shapes(truth: NDArray[Any], labels: NDArray[Any]) -> None:

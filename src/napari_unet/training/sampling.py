@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.annotation import Status
 from napari_unet.errors import AnnotationError, TrainingError
-from napari_unet.images import label_axes, measure_normalization, to_canonical
+from napari_unet.images import Normalization, label_axes, measure_normalization, to_canonical
 from napari_unet.prediction import select_channels
 from napari_unet.prediction.tiling import mirror_index
 from napari_unet.training.targets import Targets, instance_targets, semantic_targets
@@ -86,12 +86,16 @@ def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
     ImageError
         If an image does not fit the model.
     AnnotationError
-        If the labels hold classes that the model does not have.
+        If the labels hold classes that the model does not have, or negative numbers.
     """
     fields = []
-    for sample in samples:
+    for number, sample in enumerate(samples):
         image = select_channels(to_canonical(sample.image, sample.axes), spec, None)
-        normalization = measure_normalization(image, spec.percentiles)
+        normalization = (
+            Normalization(*sample.intensity_range)
+            if sample.intensity_range is not None
+            else measure_normalization(image, spec.percentiles)
+        )
         axes = label_axes(sample.axes)
         labels = to_canonical(np.asarray(sample.labels), axes)[:, 0]
         status = (
@@ -99,7 +103,7 @@ def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
             if sample.status is None
             else to_canonical(np.asarray(sample.status), axes)[:, 0]
         )
-        _check_classes(labels, status, spec, sample.name)
+        _check_labels(labels, status, spec, sample.name)
         planes = [(t, z) for t in range(labels.shape[0]) for z in range(labels.shape[1])]
         frames: Sequence[tuple[int, ...]] = planes if spec.spatial_dims == 2 else [(t,) for t in range(labels.shape[0])]
         for frame in frames:
@@ -111,7 +115,7 @@ def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
                     image=normalization.apply(np.asarray(pixels)),
                     targets=_targets(labels[frame], status[frame], spec),
                     checked=status[frame] == Status.CHECKED,
-                    group=sample.group or sample.name,
+                    group=sample.group or f"{sample.name}, number {number}",
                     name=sample.name,
                 )
             )
@@ -177,7 +181,7 @@ class PatchSampler:
                 for start, size, n in zip(starts, self._size, field.checked.shape, strict=True)
             )
         )
-        where = (slice(None), *index)
+        where: tuple[Any, ...] = (slice(None), *index)
         targets = field.targets
         masks = np.stack([targets.classes[index], targets.learn[index], targets.learn_distances[index]])
         return field.image[where], targets.distances[where], masks.astype(np.uint8)
@@ -191,7 +195,11 @@ def _targets(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec) -
     return instance_targets(labels, status) if spec.task == "instances" else semantic_targets(labels, status)
 
 
-def _check_classes(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec, name: str) -> None:
+def _check_labels(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec, name: str) -> None:
+    if labels.min(initial=0) < 0:
+        raise AnnotationError(
+            f"{name}: the labels hold negative numbers. Make background 0, and number objects or classes from 1."
+        )
     if spec.task != "semantic":
         return
     highest = int(labels[status == Status.CHECKED].max(initial=0))

@@ -33,8 +33,8 @@ class Targets:
     learn : ndarray of bool
         ``(Z)YX``, where `classes` is known.
     distances : ndarray of float32
-        ``C(Z)YX``, instances: distance to the boundary (0 at it, 1 at the most inward voxel) and to the centre (1 at it,
-        0 at the farthest voxel), each relative to the object; semantic: no channel.
+        ``C(Z)YX``, instances: distance to the boundary (1 at the most inward voxel, 0 just outside) and to the
+        centre (1 at it, 0 at the farthest voxel), each relative to the object; semantic: no channel.
     learn_distances : ndarray of bool
         ``(Z)YX``, where `distances` are known: inside objects that are known completely.
     objects : ndarray of int
@@ -63,9 +63,9 @@ def semantic_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets
 def instance_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets:
     """Return the targets of objects.
 
-    Checked voxels teach foreground or background. Around checked objects a ring of `RING_PX` teaches background where
-    nothing is labelled, drawn or predicted. Distances are computed on whole objects, and taught only in those
-    that are checked completely and not cut by the edge of the image.
+    Checked voxels teach foreground or background. Around checked objects a ring of `RING_PX` teaches
+    background where nothing is labelled, drawn or predicted. Distances are computed on whole objects, and
+    taught only in those that are checked completely and not cut by the edge of the image.
 
     Parameters
     ----------
@@ -102,7 +102,8 @@ def instance_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets
 def _ring(objects: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if not objects.any() or not free.any():
         return np.zeros_like(objects)
-    return free & (ndi.distance_transform_edt(~objects) <= RING_PX)
+    near: NDArray[np.bool_] = ndi.distance_transform_edt(~objects) <= RING_PX
+    return free & near
 
 
 def _relative_distances(inside: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

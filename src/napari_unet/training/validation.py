@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,9 +65,9 @@ def hold_out(
 ) -> tuple[list[Field], list[Field]]:
     """Split fields into those to learn from and those to score on.
 
-    With four or more groups whole groups are held out; else blocks that are checked completely, at the same place
-    in all planes of a group, with a gap of one halo around them. Nothing is held out where fewer than
-    `MIN_HELD_OUT_OBJECTS` objects would be in it.
+    With four or more groups whole groups are held out, and scored where they are checked completely; else blocks
+    that are, at the same place in all planes of a group, with a gap of one halo around them. Nothing is held out
+    where fewer than `MIN_HELD_OUT_OBJECTS` objects would be in it, or where the rest would teach nothing.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def hold_out(
     rng.shuffle(names)
     if len(groups) >= 4:
         chosen = _until(names, lambda name: sum(map(_complete_objects, groups[name])), wanted, len(groups) // 2)
-        held = [field for name in chosen for field in groups[name]]
+        held = [field for name in chosen for field in groups[name] if _complete_objects(field)]
         rest = [field for name in names if name not in chosen for field in groups[name]]
     else:
         rest, held = _hold_out_blocks(groups, wanted, spec, rng)
     enough = sum(map(_object_count, held)) >= MIN_HELD_OUT_OBJECTS
-    return (rest, held) if enough and any(f.targets.learn.any() for f in rest) else (list(fields), [])
+    return (rest, held) if enough and _teach_both(rest) else (list(fields), [])
 
 
 def score(model: Model, fields: Sequence[Field], config: PredictConfig | None = None) -> Score:
@@ -118,12 +118,15 @@ def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], dec
     return Score(float(np.mean(precisions)), float(np.mean(overlaps)), sum(map(_object_count, fields)))
 
 
-def compare(before: Model, after: Model, fields: Sequence[Field], *, held_out: bool) -> Paired:
-    """Count the true objects that only one of two models finds."""
+def compare(
+    before: Model, after: Model, fields: Sequence[Field], config: PredictConfig | None = None, *, held_out: bool
+) -> Paired:
+    """Count the true objects (for classes: the classes of each field) that only one of two models finds."""
     gained = lost = total = 0
     for field in fields:
         old, new = (
-            _matches(field, decode(field_maps(model, field), model.spec.decoder)).found for model in (before, after)
+            _found(field, decode(field_maps(model, field, config), model.spec.decoder), model.spec.decoder)
+            for model in (before, after)
         )
         gained += sum(new[number] and not old[number] for number in old)
         lost += sum(old[number] and not new[number] for number in old)
@@ -138,10 +141,11 @@ def field_maps(model: Model, field: Field, config: PredictConfig | None = None) 
     return maps
 
 
-def tune_decoder(
-    maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec
-) -> DecoderSpec:
-    """Return the thresholds that give the best mean of AP at IoU 0.5 and 0.75: the foreground's first, then the seeds'."""
+def tune_decoder(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec) -> DecoderSpec:
+    """Return the thresholds with the best mean of AP at IoU 0.5 and 0.75: the foreground's first, then the seeds'.
+
+    Of equally good ones the nearest to those of `decoder`.
+    """
     if decoder.kind != "seeded_watershed":
         return decoder
 
@@ -158,13 +162,21 @@ def tune_decoder(
         )
 
     for name in ("foreground_threshold", "seed_threshold"):
-        candidates = [decoder.model_copy(update={name: t}) for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
-        decoder = max(candidates, key=value)
+        own = getattr(decoder, name)
+        nearest_first = sorted({own, 0.3, 0.4, 0.5, 0.6, 0.7}, key=lambda threshold: abs(threshold - own))
+        decoder = max((decoder.model_copy(update={name: t}) for t in nearest_first), key=value)
     return decoder
 
 
 def _matches(field: Field, labels: NDArray[Any], threshold: float = 0.5) -> Matches:
     return match_objects(field.targets.objects, labels, threshold, checked=field.checked)
+
+
+def _found(field: Field, labels: NDArray[Any], decoder: DecoderSpec) -> dict[int, bool]:
+    if decoder.kind != "argmax":
+        return _matches(field, labels).found
+    truth, labels = field.targets.classes[field.checked], labels[field.checked]
+    return {int(number): iou(truth == number, labels == number) >= 0.5 for number in np.unique(truth) if number}
 
 
 def _mean_class_iou(field: Field, labels: NDArray[Any]) -> float:
@@ -179,6 +191,12 @@ def _object_count(field: Field) -> int:
 
 def _complete_objects(field: Field) -> int:
     return _object_count(field) if field.checked.mean() > 0.95 else 0
+
+
+def _teach_both(fields: Sequence[Field]) -> bool:
+    """Tell whether objects and background can be learned from the fields."""
+    foreground = any((field.targets.learn & (field.targets.classes > 0)).any() for field in fields)
+    return foreground and any((field.targets.learn & (field.targets.classes == 0)).any() for field in fields)
 
 
 def _until(names: Sequence[str], objects: Any, wanted: float, most: int) -> list[str]:
@@ -198,8 +216,11 @@ def _until(names: Sequence[str], objects: Any, wanted: float, most: int) -> list
 def _hold_out_blocks(
     groups: dict[str, list[Field]], wanted: float, spec: ModelSpec, rng: np.random.Generator
 ) -> tuple[list[Field], list[Field]]:
-    margin = halo(spec.build_network())
-    rest, held, count = {name: list(fields) for name, fields in groups.items()}, [], 0
+    with torch.device("meta"):  # its shape is all that is asked for
+        margin = halo(spec.build_network())
+    rest: dict[str, list[Field]] = {name: list(fields) for name, fields in groups.items()}
+    held: list[Field] = []
+    count = 0
     for name, fields in groups.items():
         blocks = _complete_blocks(fields)
         rng.shuffle(blocks)
@@ -211,8 +232,9 @@ def _hold_out_blocks(
             if sum(map(_object_count, without)) < 0.5 * sum(map(_object_count, fields)):
                 continue
             rest[name] = without
-            held += [_only(field, block, gap) for field in fields if field.checked[block].any()]
-            count += sum(map(_object_count, held[-len(fields) :]))
+            parts = [_only(field, block, gap) for field in fields if field.checked[block].any()]
+            held += parts
+            count += sum(map(_object_count, parts))
     return [field for fields in rest.values() for field in fields], held
 
 
@@ -223,7 +245,7 @@ def _complete_blocks(fields: Sequence[Field]) -> list[tuple[slice, ...]]:
         return []
     counts = [1] * (len(shape) - 2) + [_BLOCKS_PER_AXIS] * 2
     edges = [np.linspace(0, n, count + 1).astype(int) for n, count in zip(shape, counts, strict=True)]
-    grid = product(*([slice(int(a), int(b)) for a, b in zip(e[:-1], e[1:], strict=True)] for e in edges))
+    grid = product(*([slice(int(a), int(b)) for a, b in pairwise(e)] for e in edges))
     return [
         block
         for block in grid

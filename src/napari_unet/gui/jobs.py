@@ -1,0 +1,121 @@
+"""The background jobs of a session: at most one prediction and one training, their progress and their end."""
+
+from __future__ import annotations
+
+from threading import Event as StopFlag
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.events import Notice, StepDone, TileDone, Validated
+from napari_unet.gui.session import JobState
+from napari_unet.gui.worker import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_unet.gui.session import Session
+
+__all__ = ["Jobs"]
+
+
+class Jobs:
+    """Starts and stops jobs and tells the session how they stand.
+
+    A prediction pauses the training between two steps: the user waits for it.
+
+    Parameters
+    ----------
+    session : Session
+    on_training_event : callable
+        Called in the main thread for each step and score of a training.
+    """
+
+    def __init__(self, session: Session, on_training_event: Callable[[Any], None]) -> None:
+        self._session = session
+        self._on_training_event = on_training_event
+        self._running: dict[str, Job] = {}
+        self._training_may_go_on = StopFlag()
+        self._training_may_go_on.set()
+
+    def start(
+        self,
+        kind: str,
+        make: Callable[[StopFlag], Generator[Any, None, Any]],
+        *,
+        on_result: Callable[[Any], None],
+        message: str,
+    ) -> None:
+        """Start a job, ``"prediction"`` or ``"training"``."""
+        self._session.move(kind, JobState.RUNNING)
+        self._session.progress = 0.0
+        if kind == "prediction":
+            self._training_may_go_on.clear()
+        gate = self._training_may_go_on if kind == "training" else None
+        job = Job(
+            lambda stop: _paused_by(make(stop), gate),
+            on_event=lambda event: self._on_event(kind, event),
+            on_result=on_result,
+            on_error=lambda text: self._on_error(kind, text),
+            on_end=lambda: self._on_end(kind),
+        )
+        self._running[kind] = job
+        self._session.say(message)
+        job.start()
+
+    def stop(self, kind: str, message: str) -> None:
+        """Ask a running job to end after the tile or step in progress."""
+        if getattr(self._session, kind) is JobState.RUNNING:
+            self._session.move(kind, JobState.STOPPING)
+            self._running[kind].stop()
+            self._session.say(message)
+
+    def abandon(self) -> None:
+        """End every job without another word."""
+        for job in self._running.values():
+            job.abandon()
+        self._training_may_go_on.set()
+
+    def _on_event(self, kind: str, event: Any) -> None:
+        session = self._session
+        running = getattr(session, kind) is JobState.RUNNING
+        # while a prediction runs, bar and message are the prediction's
+        shown = running and (kind == "prediction" or session.prediction is JobState.IDLE)
+        if isinstance(event, TileDone) and shown:
+            session.progress = event.done / event.total
+            session.say(f"Segmenting: {event.done} of {event.total} tiles, {_time(event.seconds_left)} left.")
+        elif isinstance(event, StepDone) and shown:
+            session.progress = event.fraction
+            session.say(f"Training: step {event.step}, {_time(event.seconds_left)} left. You can go on correcting.")
+        elif isinstance(event, Notice):
+            session.say(event.message)
+        if isinstance(event, StepDone | Validated):
+            self._on_training_event(event)
+
+    def _on_error(self, kind: str, text: str) -> None:
+        if getattr(self._session, kind) is JobState.STOPPING:
+            self._session.say("Cancelled. Nothing was changed.")
+        else:
+            self._session.say(text, problem=True)
+
+    def _on_end(self, kind: str) -> None:
+        self._session.move(kind, JobState.IDLE)
+        del self._running[kind]
+        if kind == "prediction":
+            self._training_may_go_on.set()
+        if not self._running:
+            self._session.progress = -1.0
+
+
+def _paused_by(core: Generator[Any, None, Any], gate: StopFlag | None) -> Generator[Any, None, Any]:
+    """Run a generator, waiting between two of its steps while the gate is down."""
+    while True:
+        if gate is not None:
+            gate.wait()
+        try:
+            event = next(core)
+        except StopIteration as done:
+            return done.value
+        yield event
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,114 @@
+"""What the panel needs to know of napari layers, and the layers that it makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_unet.images import label_axes
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+    from napari_unet.correction import Box
+
+__all__ = [
+    "axes_choices",
+    "image_layers",
+    "is_usable_image",
+    "label_shape",
+    "make_labels",
+    "make_overlay",
+    "view_box",
+]
+
+_STATUS_COLORS = {None: "transparent", 0: "transparent", 1: "#30d158", 2: "#ff9f0a"}
+_AXES_CHOICES = {
+    2: ("YX",),
+    3: ("ZYX", "TYX", "CYX"),
+    4: ("TZYX", "CZYX", "ZCYX", "TCYX"),
+    5: ("TCZYX", "TZCYX", "CTZYX"),
+}
+
+
+def image_layers(layers: Any) -> list[Image]:
+    """Return the image layers, in the order of the layer list."""
+    return [layer for layer in layers if isinstance(layer, Image)]
+
+
+def axes_choices(layer: Image) -> tuple[str, ...]:
+    """Return the axes that an image can have, the likeliest first."""
+    if layer.rgb:
+        return tuple(axes + "S" for axes in _AXES_CHOICES.get(layer.ndim, ()))
+    return _AXES_CHOICES.get(layer.ndim, ())
+
+
+def is_usable_image(layer: Layer) -> str | None:
+    """Return what is wrong with an image layer and what to do, None if nothing."""
+    if layer.multiscale:
+        return "This image is a pyramid. Open one of its levels as an image of its own."
+    if not axes_choices(layer):
+        return f"This image has {layer.ndim} dimensions. Open one with 2 to 5."
+    if 0 in layer.data.shape:
+        return "This image is empty. Open one that has pixels."
+    return None
+
+
+def label_shape(layer: Image, axes: str) -> tuple[int, ...]:
+    """Return the shape of the labels of an image."""
+    return tuple(n for letter, n in zip(axes, layer.data.shape, strict=True) if letter in label_axes(axes))
+
+
+def make_labels(image: Image, axes: str, name: str, data: NDArray[Any]) -> Labels:
+    """Return a labels layer that lies on the image."""
+    kept = [place for place, letter in enumerate(axes) if letter not in "CS"]
+    transform = [place for place in kept if place < image.ndim]
+    layer = Labels(
+        data,
+        name=name,
+        scale=np.asarray(image.scale)[transform],
+        translate=np.asarray(image.translate)[transform],
+        opacity=0.5,
+    )
+    layer.brush_size = max(3, round(min(data.shape[-2:]) / 60))
+    layer.n_edit_dimensions = 2
+    return layer
+
+
+def make_overlay(labels: Labels, data: NDArray[Any], name: str, *, outline_of_status: bool) -> Labels:
+    """Return a layer over the labels that shows outlines and cannot be painted on.
+
+    Parameters
+    ----------
+    labels : Labels
+    data : ndarray
+    name : str
+    outline_of_status : bool
+        Green for checked, orange for ignored; else the colours of the labels.
+    """
+    layer = Labels(data, name=name, scale=labels.scale, translate=labels.translate, opacity=0.9)
+    if outline_of_status:
+        layer.colormap = DirectLabelColormap(color_dict=_STATUS_COLORS)
+    layer.contour = 1 if outline_of_status else 2
+    layer.editable = False
+    return layer
+
+
+def view_box(layer: Labels, current_step: tuple[int, ...], *, whole_plane: bool = False) -> Box:
+    """Return the visible rectangle of the current plane of a labels layer, in its voxels."""
+    first, last = layer.corner_pixels
+    box = []
+    for axis, n in enumerate(layer.data.shape):
+        if axis < layer.ndim - 2:
+            position = current_step[len(current_step) - layer.ndim + axis]
+            here = min(max(int(position), 0), n - 1)
+            box.append(slice(here, here + 1))
+        elif whole_plane:
+            box.append(slice(0, n))
+        else:
+            box.append(slice(int(max(first[axis], 0)), int(min(last[axis] + 1, n))))
+    return tuple(box)

@@ -1,0 +1,183 @@
+"""Train on what is checked, show what the new model would do, and take it over or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.errors import UNetError
+from napari_unet.gui.layers import make_overlay
+from napari_unet.gui.session import JobState, Scope
+from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
+from napari_unet.prediction import Prediction, thread_count
+from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+    from threading import Event as StopFlag
+
+    from napari.layers import Labels
+
+    from napari_unet.gui.workbench import Workbench
+    from napari_unet.models import ModelSpec
+
+__all__ = ["ASK_FOR_TRUTH", "Learning"]
+
+ASK_FOR_TRUTH = "Draw about ten objects, paint some background beside them, then press Train."
+
+
+class Learning:
+    """The third step of the loop.
+
+    Training works on copies and ends in a preview: labels and model change only with *Use new*.
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._session = workbench.session
+        self._candidate: Trained | None = None
+        self._preview: Labels | None = None
+
+    def train(self, minutes: float | None = 5.0, steps: int | None = None) -> None:
+        """Learn from what is checked, in the background."""
+        bench, session = self._workbench, self._session
+        if session.training is not JobState.IDLE:
+            session.say("Already training. Stop it first.")
+            return
+        if session.has_preview:
+            session.say("First say what becomes of the new model: Use new, or Keep old.")
+            return
+        spec = bench.spec
+        try:
+            samples = bench.document.snapshot(spec) if bench.document is not None and spec is not None else []
+        except UNetError as error:
+            session.say(str(error), problem=True)
+            return
+        if not samples or spec is None:
+            session.say(f"Nothing is checked yet. {ASK_FOR_TRUTH}", problem=True)
+            return
+        # one core stays with the window
+        config = TrainConfig(minutes=None if steps else minutes, steps=steps, threads=max(1, thread_count() - 1))
+        model = bench.model
+
+        def run(stop: StopFlag) -> Generator[Any, None, Trained]:
+            if model is None:
+                return (yield from iter_train(samples, config, spec=spec, start=_start_for(spec), stop=stop))
+            return (yield from iter_fine_tune(_base_of(model), samples, config, in_use=model, stop=stop))
+
+        bench.jobs.start(
+            "training",
+            run,
+            on_result=self._offer,
+            message="Training on what you checked. You can go on correcting.",
+        )
+
+    def stop(self) -> None:
+        """End the training after the step in progress, with the best so far."""
+        self._workbench.jobs.stop("training", "Stopping after this step...")
+
+    def use_new(self) -> None:
+        """Keep the new model, as a version of its own, and segment again with it."""
+        candidate = self._candidate
+        if candidate is None:
+            return
+        path = _version_path(candidate.model.spec.name)
+        model = Model(candidate.model.network, candidate.model.spec.model_copy(update={"name": path.stem}))
+        problem = ""
+        try:
+            save_model(model, path)
+        except UNetError as error:
+            problem = f"The new model is in use until napari closes, but it is not saved. {error}"
+        self._drop_preview()
+        self._workbench.use_model(model)
+        self._workbench.segment()
+        if problem:
+            self._session.say(problem, problem=True)
+
+    def keep_old(self) -> None:
+        """Forget the new model; everything stays as it was."""
+        self._drop_preview()
+        self._session.say("The old model stays. Correct more, then train again.")
+
+    def toggle_preview(self) -> None:
+        """Show or hide the labels of the new model."""
+        if self._preview is not None:
+            self._preview.visible = not self._preview.visible
+
+    def forget_layer(self, layer: Any) -> None:
+        """Note that a layer is gone from the viewer."""
+        if layer is self._preview:
+            self._preview = None
+
+    def _offer(self, trained: Trained) -> None:
+        """Show what the new model makes of the view, and how it compares; nothing is changed yet."""
+        bench, session = self._workbench, self._session
+        self._candidate = trained
+        session.verdict = _verdict(trained)
+        session.has_preview = True
+        session.say("Trained. Use the new model, or keep the old one?")
+        document = bench.document
+        if document is None or session.prediction is not JobState.IDLE:
+            return
+        box = bench.box(Scope.VIEW if bench.viewer.dims.ndisplay == 2 else Scope.SLICE)
+
+        def show(result: Prediction) -> None:
+            if self._candidate is not trained or document.editable not in bench.viewer.layers:
+                return
+            shown = document.labels * 0
+            shown[box] = result.labels
+            overlay = make_overlay(document.editable, shown, "preview of the new model", outline_of_status=False)
+            self._preview = bench.viewer.add_layer(overlay)
+            bench.viewer.layers.selection.active = document.editable
+            session.say("Trained. The outlines show what the new model finds here: use it, or keep the old one?")
+
+        bench.jobs.start(
+            "prediction",
+            lambda stop: bench.predict(document, trained.model, box, stop),
+            on_result=show,
+            message="Trained. Preparing the preview of this view...",
+        )
+
+    def _drop_preview(self) -> None:
+        self._candidate = None
+        preview, self._preview = self._preview, None
+        if preview is not None and preview in self._workbench.viewer.layers:
+            self._workbench.viewer.layers.remove(preview)
+        self._session.verdict = ""
+        self._session.has_preview = False
+
+
+def _base_of(model: Model) -> Model:
+    """Return the model that fine-tuning restarts from: the one that this version came from, if it is still there."""
+    parent = model.spec.provenance.get("parent")
+    if parent is None or parent not in list_models():
+        return model
+    base = load_model(parent)
+    fits = base.spec.channels == model.spec.channels and base.spec.maps == model.spec.maps
+    return base if fits else model
+
+
+def _start_for(spec: ModelSpec) -> Model | None:
+    """Return the shipped model whose weights a new model of planes starts from."""
+    return load_model("nuclei") if spec.spatial_dims == 2 and "nuclei" in list_models() else None
+
+
+def _version_path(name: str) -> Path:
+    """Return a free place for a version: the name itself where no model has it, else ``name-2``, ``name-3``, ..."""
+    path = free_path(library_folder() / f"{name}{SUFFIX}")
+    if path.stem in list_models():  # shipped under this name
+        path = free_path(path.with_stem(f"{name}-2"))
+    return path
+
+
+def _verdict(trained: Trained) -> str:
+    parts = []
+    if trained.stopped:
+        parts.append("stopped early")
+    if trained.score is not None:
+        parts.append(f"AP50 {trained.score.average_precision:.2f} on {trained.score.objects} held-out objects")
+    if trained.paired is not None:
+        paired = trained.paired
+        seen = "held-out" if paired.held_out else "learned"
+        parts.append(f"gained {paired.gained}, lost {paired.lost} of {paired.total} {seen} objects")
+    return "; ".join(parts)

@@ -1,0 +1,114 @@
+"""The dock widget: choosers, three steps, one status line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_unet.gui.contributions import model_imported
+from napari_unet.gui.correct_panel import CorrectPanel
+from napari_unet.gui.segment_panel import SegmentPanel
+from napari_unet.gui.session import Session
+from napari_unet.gui.source_panel import SourcePanel
+from napari_unet.gui.train_panel import TrainPanel
+from napari_unet.gui.widgets import wrapped_label
+from napari_unet.gui.workbench import Workbench
+from napari_unet.models import list_models
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["UNetPanel"]
+
+_DEFAULT_MODEL = "nuclei"
+_WIDTH = 330
+
+
+class UNetPanel(QWidget):
+    """Segment, correct, train.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.setObjectName("unet_panel")
+        self.session = Session()
+        self.workbench = Workbench(napari_viewer, self.session, on_training_event=self._on_training_event)
+        self.source = SourcePanel(self.workbench)
+        self.segment = SegmentPanel(self.workbench)
+        self.correct = CorrectPanel(self.workbench)
+        self.train = TrainPanel(self.workbench)
+        self.status = wrapped_label("status")
+        self._closed = False
+        self._lay_out()
+        self.session.events.message.connect(self._show_message)
+        self.session.events.problem.connect(self._show_message)
+        model_imported.connect(self._on_model_imported)
+        models = list_models()
+        if models:
+            self.workbench.choose_model(_DEFAULT_MODEL if _DEFAULT_MODEL in models else next(iter(models)))
+        self._show_message()
+
+    def event(self, event: Any) -> bool:
+        """Stop all work when napari takes the panel out of its dock: it neither closes nor destroys it."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut_down()
+        return bool(super().event(event))
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Stop all work when the window closes."""
+        self.shut_down()
+        super().closeEvent(event)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Ask for a narrow dock: the image comes first."""
+        return QSize(_WIDTH, super().sizeHint().height())
+
+    def shut_down(self) -> None:
+        """Stop the jobs and let go of the viewer. Harmless when it is done already."""
+        if self._closed:
+            return
+        self._closed = True
+        model_imported.disconnect(self._on_model_imported)
+        self.source.close_connections()
+        self.correct.close_connections()
+        self.workbench.close()
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.setSpacing(6)
+        for part in (self.source, self.segment, self.correct, self.train):
+            column.addWidget(part)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(scroll, 1)
+        # always in sight, however far the rest is scrolled
+        self.status.setContentsMargins(8, 4, 8, 6)
+        self.status.setMinimumHeight(3 * self.status.fontMetrics().lineSpacing() + 12)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
+        whole.addWidget(self.status)
+        self.setMinimumWidth(_WIDTH - 30)
+
+    def _show_message(self) -> None:
+        self.status.setText(self.session.message)
+        self.status.setStyleSheet("color: #ff9f0a;" if self.session.problem else "")
+
+    def _on_training_event(self, event: Any) -> None:
+        self.train.on_event(event)
+
+    def _on_model_imported(self, name: str) -> None:
+        self.source.show_models()
+        self.workbench.choose_model(name)

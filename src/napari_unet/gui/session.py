@@ -1,0 +1,110 @@
+"""The state of the panel: one evented dataclass that panels render and only the workbench changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from psygnal import SignalGroupDescriptor
+
+__all__ = ["JobState", "Scope", "Session", "Tool"]
+
+
+class JobState(StrEnum):
+    """Where a background job stands."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    """Told to stop; it ends after the tile or the step in progress."""
+
+
+_ALLOWED = {
+    JobState.IDLE: {JobState.RUNNING},
+    JobState.RUNNING: {JobState.STOPPING, JobState.IDLE},
+    JobState.STOPPING: {JobState.IDLE},
+}
+
+
+class Tool(StrEnum):
+    """What a click or stroke in the canvas does."""
+
+    NONE = "none"
+    DRAW = "draw"
+    BACKGROUND = "background"
+    DELETE = "delete"
+    CONFIRM = "confirm"
+
+
+class Scope(StrEnum):
+    """What Segment runs on."""
+
+    IMAGE = "image"
+    SLICE = "slice"
+    VIEW = "view"
+
+
+@dataclass
+class Session:
+    """What the panel shows.
+
+    Attributes
+    ----------
+    image : str
+        Name of the image layer, empty without one.
+    axes : str
+        Axes of the image.
+    model : str
+        Name of the model in use, empty without one.
+    prediction, training : JobState
+        At most one job of each kind.
+    progress : float
+        Of the job the user waits for, 0 to 1; negative: nothing is running.
+    tool : Tool
+    message : str
+        What is happening and what to do next.
+    problem : bool
+        Whether the message tells of a problem.
+    checked, corrected : int
+        Objects (or voxels, for classes) that are known to be right; those whose shape the user changed.
+    has_preview : bool
+        Whether a newly trained model waits for *Use new* or *Keep old*.
+    verdict : str
+        How the new model compares.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    image: str = ""
+    axes: str = ""
+    model: str = ""
+    prediction: JobState = JobState.IDLE
+    training: JobState = JobState.IDLE
+    progress: float = -1.0
+    tool: Tool = Tool.NONE
+    message: str = ""
+    problem: bool = False
+    checked: int = 0
+    corrected: int = 0
+    segmented: bool = False
+    has_preview: bool = False
+    verdict: str = ""
+
+    def move(self, job: str, state: JobState) -> None:
+        """Move the job `"prediction"` or `"training"` to another state.
+
+        Raises
+        ------
+        ValueError
+            If the job cannot go there from where it stands.
+        """
+        now: JobState = getattr(self, job)
+        if state not in _ALLOWED[now]:
+            raise ValueError(f"{job} cannot go from {now} to {state}")
+        setattr(self, job, state)
+
+    def say(self, message: str, *, problem: bool = False) -> None:
+        """Set the status line."""
+        self.problem = problem
+        self.message = message

@@ -1,0 +1,139 @@
+"""Step 3: train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyqtgraph
+from qtpy.QtWidgets import QComboBox
+from superqt import QCollapsible
+
+from napari_unet.events import StepDone, Validated
+from napari_unet.gui.session import JobState
+from napari_unet.gui.widgets import Section, button, row, set_highlight, wrapped_label
+
+if TYPE_CHECKING:
+    from napari_unet.gui.workbench import Workbench
+
+__all__ = ["TrainPanel"]
+
+_MINUTES = (1, 2, 5, 10, 20, 60)
+
+
+class TrainPanel(Section):
+    """Train and Stop, the live curve, and what becomes of the new model."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__("3  Train")
+        self._workbench = workbench
+        self._session = workbench.session
+        self.train = button("Train", self._train, name="train")
+        self.stop = button(
+            "Stop", workbench.learning.stop, name="stop", tooltip="End after this step, with the best so far."
+        )
+        self.minutes = QComboBox()
+        self.minutes.setObjectName("minutes")
+        self.minutes.addItems([f"{n} min" for n in _MINUTES])
+        self.minutes.setCurrentText("5 min")
+        self.minutes.setToolTip("How long to train. You can stop at any time and keep what was learned.")
+        self.curve = Curve()
+        self.folded = QCollapsible("Curve")
+        self.folded.setObjectName("curve")
+        self.folded.addWidget(self.curve.widget)
+        self.verdict = wrapped_label("verdict")
+        self.compare = button(
+            "Compare",
+            workbench.learning.toggle_preview,
+            name="compare",
+            tooltip="Show or hide what the new model finds here.",
+        )
+        self.use_new = button(
+            "Use new", workbench.learning.use_new, name="use_new",
+            tooltip="Segment again with the new model. What is checked stays as it is.",
+        )  # fmt: skip
+        self.keep_old = button(
+            "Keep old",
+            workbench.learning.keep_old,
+            name="keep_old",
+            tooltip="Forget the new model; nothing has changed.",
+        )
+        self.add(row(self.train, self.minutes, self.stop, stretch=(3, 1, 1)))
+        self.add(self.verdict)
+        self.add(row(self.compare, self.use_new, self.keep_old, stretch=(1, 1, 1)))
+        self.add(self.folded)
+        for name in (
+            "image",
+            "model",
+            "training",
+            "checked",
+            "corrected",
+            "has_preview",
+            "verdict",
+            "segmented",
+        ):
+            getattr(self._session.events, name).connect(self._render)
+        self._render()
+
+    def on_event(self, event: Any) -> None:
+        """Draw a step or a score."""
+        self.curve.add(event)
+
+    def _train(self) -> None:
+        self.curve.clear()
+        self._workbench.learning.train(minutes=_MINUTES[self.minutes.currentIndex()])
+        if self._session.training is not JobState.IDLE:
+            self.folded.expand(animate=False)
+
+    def _render(self) -> None:
+        session, spec = self._session, self._workbench.spec
+        busy = session.training is not JobState.IDLE
+        semantic = spec is not None and spec.task == "semantic"
+        what = "what is painted" if semantic else f"{session.checked} checked"
+        self.train.setText("Training..." if busy else f"Train on {what}" if session.checked else "Train")
+        self.train.setEnabled(bool(session.image) and not busy and not session.has_preview)
+        self.train.setToolTip("Learn from exactly what is checked, in the background; you can go on correcting.")
+        self.minutes.setEnabled(not busy)
+        self.stop.setVisible(busy)
+        self.stop.setEnabled(session.training is JobState.RUNNING)
+        self.verdict.setVisible(bool(session.verdict))
+        self.verdict.setText(session.verdict)
+        for one in (self.compare, self.use_new, self.keep_old):
+            one.setVisible(session.has_preview)
+        set_highlight(self.use_new, session.has_preview)
+        set_highlight(self.train, session.checked > 0 and not busy and not session.has_preview)
+
+
+class Curve:
+    """The loss of each step, smoothed, and the score on held-out objects."""
+
+    def __init__(self) -> None:
+        self.widget = pyqtgraph.PlotWidget(background=None)
+        self.widget.setFixedHeight(130)
+        self.widget.setLabel("bottom", "step")
+        self.widget.showGrid(x=False, y=True, alpha=0.2)
+        self.widget.setMenuEnabled(False)
+        self.widget.addLegend(offset=(-5, 5), labelTextSize="8pt")
+        self._loss = self.widget.plot(pen=pyqtgraph.mkPen("#8ab4f8", width=2), name="loss")
+        self._score = self.widget.plot(
+            pen=pyqtgraph.mkPen("#30d158"), symbol="o", symbolSize=5, symbolBrush="#30d158", name="AP50"
+        )
+        self.clear()
+
+    def clear(self) -> None:
+        """Start a new training."""
+        self._steps: list[int] = []
+        self._losses: list[float] = []
+        self._scores: list[tuple[int, float]] = []
+        self._loss.setData([], [])
+        self._score.setData([], [])
+
+    def add(self, event: Any) -> None:
+        """Draw a step or a score."""
+        if isinstance(event, StepDone):
+            previous = self._losses[-1] if self._losses else event.loss
+            self._steps.append(event.step)
+            self._losses.append(0.9 * previous + 0.1 * event.loss)
+            self._loss.setData(self._steps, self._losses)
+        elif isinstance(event, Validated):
+            self._scores.append((event.step, event.score.average_precision))
+            self._score.setData([s for s, _ in self._scores], [v for _, v in self._scores])

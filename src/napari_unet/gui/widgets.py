@@ -1,0 +1,84 @@
+"""Small widgets that the panels share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtWidgets import QComboBox
+
+__all__ = ["Section", "button", "row", "set_choices", "set_highlight", "wrapped_label"]
+
+
+class Section(QFrame):
+    """A heading with what belongs to it below."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.setObjectName("section")
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 4, 0, 0)
+        self._layout.setSpacing(4)
+        heading = QLabel(title)
+        heading.setStyleSheet("font-weight: bold;")
+        self._layout.addWidget(heading)
+
+    def add(self, widget: QWidget) -> None:
+        """Append a widget."""
+        self._layout.addWidget(widget)
+
+
+def button(
+    text: str, on_click: Callable[[], None], *, name: str, tooltip: str = "", checkable: bool = False
+) -> QPushButton:
+    """Return a push button that may shrink with the panel."""
+    made = QPushButton(text)
+    made.setObjectName(name)
+    made.setToolTip(tooltip)
+    made.setCheckable(checkable)
+    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    made.setMinimumWidth(made.fontMetrics().horizontalAdvance(text) + 14)
+    # a double click is two clicks; Space and Enter belong to the canvas
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    made.clicked.connect(lambda _checked=False: on_click())
+    return made
+
+
+def row(*widgets: QWidget, stretch: tuple[int, ...] = ()) -> QWidget:
+    """Return the widgets side by side."""
+    holder = QWidget()
+    layout = QHBoxLayout(holder)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for place, widget in enumerate(widgets):
+        layout.addWidget(widget, stretch[place] if place < len(stretch) else 0)
+    return holder
+
+
+def wrapped_label(name: str) -> QLabel:
+    """Return a label that wraps instead of widening the panel."""
+    label = QLabel()
+    label.setObjectName(name)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def set_choices(combo: QComboBox, choices: list[str], current: str) -> None:
+    """Show other choices in a combo box without telling anybody."""
+    blocked = combo.blockSignals(True)
+    if [combo.itemText(n) for n in range(combo.count())] != choices:
+        combo.clear()
+        combo.addItems(choices)
+    combo.setCurrentIndex(choices.index(current) if current in choices else -1)
+    combo.blockSignals(blocked)
+
+
+def set_highlight(widget: QPushButton, on: bool) -> None:
+    """Make a button stand out as the next sensible step."""
+    widget.setStyleSheet("QPushButton:enabled { background-color: #2f6fde; color: white; }" if on else "")

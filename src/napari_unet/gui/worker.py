@@ -1,0 +1,112 @@
+"""Runs a core generator in a background thread and hands its events to the main thread."""
+
+from __future__ import annotations
+
+import logging
+from threading import Event as StopFlag
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari.qt.threading import create_worker
+
+from napari_unet.errors import UNetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+__all__ = ["Job"]
+
+_log = logging.getLogger(__name__)
+_R = TypeVar("_R")
+
+
+class Job:
+    """One run of a generator in a background thread.
+
+    Parameters
+    ----------
+    make : callable
+        Takes a stop flag and returns the generator. It is called in the thread.
+    on_event, on_result, on_error, on_end : callable
+        Called in the main thread: for each event, with the generator's result, with the message of an error, and
+        always last, however it ended.
+
+    Notes
+    -----
+    `quit` on a napari worker does not close its generator, so a job is stopped through a flag that the
+    generator polls. Qt workers swallow `RuntimeError`, so every error becomes one of ours.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[StopFlag], Generator[Any, None, _R]],
+        *,
+        on_event: Callable[[Any], None],
+        on_result: Callable[[_R], None],
+        on_error: Callable[[str], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._stop = StopFlag()
+        self._silent = False
+        self._on_error = on_error
+        self._worker = create_worker(_guarded(make, self._stop), _start_thread=False)
+        self._worker.yielded.connect(self._unless_silent(on_event))
+        self._worker.returned.connect(self._unless_silent(self._sort_out(on_result)))
+        self._worker.finished.connect(self._unless_silent(lambda _=None: on_end()))
+        # napari quits its workers when the window closes: then nothing may be touched any more
+        self._worker.aborted.connect(self.abandon)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the generator to end; its result or error still arrives."""
+        self._stop.set()
+
+    def abandon(self) -> None:
+        """End without another word: the panel is gone."""
+        self._silent = True
+        self._stop.set()
+        self._worker.quit()
+
+    @property
+    def stop_flag(self) -> StopFlag:
+        """The flag that the generator polls."""
+        return self._stop
+
+    def _sort_out(self, on_result: Callable[[Any], None]) -> Callable[[Any], None]:
+        def sort_out(outcome: Any) -> None:
+            if isinstance(outcome, _Failure):
+                self._on_error(outcome.message)
+            else:
+                on_result(outcome)
+
+        return sort_out
+
+    def _unless_silent(self, call: Callable[..., None]) -> Callable[..., None]:
+        def guarded(*arguments: Any) -> None:
+            if not self._silent:
+                call(*arguments)
+
+        return guarded
+
+
+class _Failure:
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+
+def _guarded(
+    make: Callable[[StopFlag], Generator[Any, None, Any]], stop: StopFlag
+) -> Callable[[], Generator[Any, None, Any]]:
+    def run() -> Generator[Any, None, Any]:
+        try:
+            return (yield from make(stop))
+        except UNetError as error:
+            return _Failure(str(error))
+        except Exception as error:
+            _log.exception("a background job failed")
+            return _Failure(f"Something went wrong inside the program ({type(error).__name__}: {error}). "
+                            "Nothing is lost; try again, and report it if it comes back.")  # fmt: skip
+
+    return run

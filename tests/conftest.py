@@ -1,0 +1,114 @@
+"""What every test gets: no network, few threads, a model library of its own; and small images to work on."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from napari_unet import Annotated
+from napari_unet.models import Model, ModelSpec, NetworkSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("tests")
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here may talk to the world; sockets of the machine itself (X11, D-Bus) stay possible."""
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address: Any) -> None:
+        if self.family != getattr(socket, "AF_UNIX", None):
+            raise AssertionError(f"a test wants to connect to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture(autouse=True)
+def user_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder that stands in for the user's data, with a model library of its own."""
+    folder = tmp_path_factory.mktemp("user")
+    monkeypatch.setattr("napari_unet.models.library.user_data_path", lambda *_, **__: folder)
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def draw_discs(
+    shape: tuple[int, ...], radius: float, *, count: int = 1000, gap: float = 3.0, seed: int = 0
+) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+    """Return a noisy image of bright discs or balls, and their labels. No two are nearer than `gap`."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(shape, np.int32)
+    grid = np.indices(shape)
+    centres: list[NDArray[Any]] = []
+    for _ in range(40 * count):
+        centre = np.array([rng.uniform(0, n) for n in shape])
+        if len(centres) < count and all(np.linalg.norm(centre - c) >= 2 * radius + gap for c in centres):
+            centres.append(centre)
+        if len(centres) == count or len(centres) > 4000:
+            break
+    for number, centre in enumerate(centres, start=1):
+        distance = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True)))
+        labels[distance <= radius] = number
+    image = 400 + 1500 * (labels > 0) + rng.normal(0, 100, shape)
+    return image.clip(0).astype(np.uint16), labels
+
+
+@pytest.fixture
+def discs() -> Callable[..., tuple[NDArray[np.uint16], NDArray[np.int32]]]:
+    return draw_discs
+
+
+def small_spec(**changes: Any) -> ModelSpec:
+    """Return the spec of a tiny instance model; `changes` are those of ModelSpec, `features` of its network."""
+    network = {"features": (4, 4, 4), **changes.pop("network", {})}
+    return ModelSpec(name="tiny", network=NetworkSpec(**network), **changes)
+
+
+@pytest.fixture
+def tiny_spec() -> Callable[..., ModelSpec]:
+    return small_spec
+
+
+def make_model(**changes: Any) -> Model:
+    """Return a tiny model with fixed random weights."""
+    spec = small_spec(**changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = spec.build_network()
+    return Model(network.eval(), spec)
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., Model]:
+    return make_model
+
+
+@pytest.fixture
+def disc_samples() -> Callable[..., list[Annotated]]:
+    """Return a maker of annotated images of discs."""
+
+    def make(count: int, shape: tuple[int, ...] = (64, 64), radius: float = 5, **others: Any) -> list[Annotated]:
+        pictures = [draw_discs(shape, radius, count=12, seed=100 + n) for n in range(count)]
+        axes = "YX" if len(shape) == 2 else "ZYX"
+        return [Annotated(image, labels, axes=axes, name=f"{n}", **others) for n, (image, labels) in enumerate(pictures)]
+
+    return make
