@@ -272,9 +272,7 @@ def _correct(user: ScriptedUser, truth: NDArray[Any], area: tuple[slice, slice])
     empty = _inner_point((truth == 0) & (user.document.labels == 0) & inside)
     user.stroke(np.array([empty, np.add(empty, (0, 3))]))
     user.use_tool("draw")
-    print(
-        f"Corrected {area[1].stop} columns: {len(wrong)} deleted, {len(missing)} drawn, 1 confirmed, 1 background stroke"
-    )
+    print(f"Corrected: {len(wrong)} deleted, {len(missing)} drawn, 1 confirmed, 1 background stroke")
 
 
 def _draw(user: ScriptedUser, shape: NDArray[np.bool_]) -> None:

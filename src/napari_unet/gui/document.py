@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.images import Normalization
     from napari_unet.models import ModelSpec
 
-__all__ = ["ClassDocument", "Document", "ObjectDocument"]
+__all__ = ["ClassDocument", "Document", "ObjectDocument", "kind_of"]
 
 
 class Document(Protocol):
@@ -41,6 +41,7 @@ class Document(Protocol):
     changed: Any
     image: Image
     axes: str
+    kind: str
 
     @property
     def editable(self) -> Labels:
@@ -79,9 +80,10 @@ class Document(Protocol):
 class _OnImage:
     """What documents for objects and for classes have in common."""
 
-    def __init__(self, image: Image, axes: str) -> None:
+    def __init__(self, image: Image, axes: str, kind: str) -> None:
         self.image = image
         self.axes = axes
+        self.kind = kind
         self.shape = label_shape(image, axes)
         self._normalizations: dict[tuple[float, float], Normalization] = {}
 
@@ -111,16 +113,20 @@ class ObjectDocument(_OnImage):
     ----------
     image : Image
     axes : str
+    name : str
+        First part of the names of the layers.
+    kind : str
+        What the objects are.
     """
 
     changed = Signal()
 
-    def __init__(self, image: Image, axes: str) -> None:
-        super().__init__(image, axes)
+    def __init__(self, image: Image, axes: str, name: str, kind: str) -> None:
+        super().__init__(image, axes, kind)
         data = np.zeros(self.shape, np.int32)
         self.status = np.zeros(self.shape, np.uint8)
-        self._layer = make_labels(image, axes, f"{image.name} labels", data)
-        self._outline = make_overlay(self._layer, self.status, f"{image.name} checked", outline_of_status=True)
+        self._layer = make_labels(image, axes, f"{name} labels", data)
+        self._outline = make_overlay(self._layer, self.status, f"{name} checked", outline_of_status=True)
         self._journal = Journal()
         self._highest = 0
         self._recorder = StrokeRecorder(self._layer, self.fresh_id, self._on_stroke)
@@ -234,13 +240,14 @@ class ClassDocument(_OnImage):
 
     changed = Signal()
 
-    def __init__(self, image: Image, axes: str, spec: ModelSpec) -> None:
-        super().__init__(image, axes)
-        self._prediction = make_labels(image, axes, f"{image.name} prediction", np.zeros(self.shape, np.uint8))
-        self._annotations = make_labels(image, axes, f"{image.name} annotations", np.zeros(self.shape, np.uint8))
+    def __init__(self, image: Image, axes: str, name: str, spec: ModelSpec) -> None:
+        super().__init__(image, axes, kind_of(spec))
+        self._prediction = make_labels(image, axes, f"{name} prediction", np.zeros(self.shape, np.uint8))
+        self._annotations = make_labels(image, axes, f"{name} annotations", np.zeros(self.shape, np.uint8))
         self._prediction.editable = False
         self._prediction.colormap = _class_colors(spec, first=1)
         self._annotations.colormap = _class_colors(spec, first=2)
+        self._annotations.selected_label = 2
         self._prediction.opacity = 0.35
         self._annotations.opacity = 0.8
         self._annotations.events.paint.connect(self._on_change)
@@ -299,6 +306,11 @@ class ClassDocument(_OnImage):
 
     def _on_change(self) -> None:
         self.changed.emit()
+
+
+def kind_of(spec: ModelSpec | None) -> str:
+    """Return what a model finds: labels of another kind get layers of their own."""
+    return ", ".join(one.name for one in spec.classes) if spec is not None else "object"
 
 
 def _class_colors(spec: ModelSpec, *, first: int) -> DirectLabelColormap:

@@ -51,6 +51,7 @@ class Jobs:
             self._training_may_go_on.clear()
         gate = self._training_may_go_on if kind == "training" else None
         job = Job(
+            f"U-Net {kind}",
             lambda stop: _paused_by(make(stop), gate),
             on_event=lambda event: self._on_event(kind, event),
             on_result=on_result,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_unet.annotation import Status
 from napari_unet.errors import UNetError
 from napari_unet.gui.layers import make_overlay
 from napari_unet.gui.session import JobState, Scope
@@ -12,18 +15,24 @@ from napari_unet.prediction import Prediction, thread_count
 from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
     from threading import Event as StopFlag
 
     from napari.layers import Labels
 
+    from napari_unet.annotation import Annotated
     from napari_unet.gui.workbench import Workbench
     from napari_unet.models import ModelSpec
 
-__all__ = ["ASK_FOR_TRUTH", "Learning"]
+__all__ = ["Learning", "ask_for_truth"]
 
-ASK_FOR_TRUTH = "Draw about ten objects, paint some background beside them, then press Train."
+
+def ask_for_truth(spec: ModelSpec | None) -> str:
+    """Return what to do before a model can learn."""
+    if spec is not None and spec.task == "semantic":
+        return "Paint some strokes of each class and of the background, then press Train."
+    return "Draw about ten objects, paint some background beside them, then press Train."
 
 
 class Learning:
@@ -54,7 +63,11 @@ class Learning:
             session.say(str(error), problem=True)
             return
         if not samples or spec is None:
-            session.say(f"Nothing is checked yet. {ASK_FOR_TRUTH}", problem=True)
+            session.say(f"Nothing is checked yet. {ask_for_truth(spec)}", problem=True)
+            return
+        problem = _missing_truth(samples, spec)
+        if problem is not None:
+            session.say(problem, problem=True)
             return
         # one core stays with the window
         config = TrainConfig(minutes=None if steps else minutes, steps=steps, threads=max(1, thread_count() - 1))
@@ -127,6 +140,7 @@ class Learning:
             shown = document.labels * 0
             shown[box] = result.labels
             overlay = make_overlay(document.editable, shown, "preview of the new model", outline_of_status=False)
+            overlay.colormap = document.layers[0].colormap
             self._preview = bench.viewer.add_layer(overlay)
             bench.viewer.layers.selection.active = document.editable
             session.say("Trained. The outlines show what the new model finds here: use it, or keep the old one?")
@@ -145,6 +159,16 @@ class Learning:
             self._workbench.viewer.layers.remove(preview)
         self._session.verdict = ""
         self._session.has_preview = False
+
+
+def _missing_truth(samples: Sequence[Annotated], spec: ModelSpec) -> str | None:
+    """Return what the user should add before training makes sense, None if nothing."""
+    painted = {int(n) for one in samples for n in np.unique(one.labels[one.status == Status.CHECKED])}
+    if spec.task == "semantic":
+        return "Paint strokes of two classes at least; background is one of them." if len(painted) < 2 else None
+    if 0 not in painted:
+        return "No background is checked. Paint some with Background beside the objects, then press Train."
+    return "No object is checked. Draw or confirm about ten, then press Train." if painted == {0} else None
 
 
 def _base_of(model: Model) -> Model:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.correct_panel import CorrectPanel
 from napari_unet.gui.segment_panel import SegmentPanel
 from napari_unet.gui.session import Session
@@ -46,9 +46,10 @@ class UNetPanel(QWidget):
         self.status = wrapped_label("status")
         self._closed = False
         self._lay_out()
+        # napari destroys the panel when its window closes, without a closing event; by then only plain objects live
+        self.destroyed.connect(partial(Workbench.close, self.workbench))
         self.session.events.message.connect(self._show_message)
         self.session.events.problem.connect(self._show_message)
-        model_imported.connect(self._on_model_imported)
         models = list_models()
         if models:
             self.workbench.choose_model(_DEFAULT_MODEL if _DEFAULT_MODEL in models else next(iter(models)))
@@ -74,7 +75,6 @@ class UNetPanel(QWidget):
         if self._closed:
             return
         self._closed = True
-        model_imported.disconnect(self._on_model_imported)
         self.source.close_connections()
         self.correct.close_connections()
         self.workbench.close()
@@ -108,7 +108,3 @@ class UNetPanel(QWidget):
 
     def _on_training_event(self, event: Any) -> None:
         self.train.on_event(event)
-
-    def _on_model_imported(self, name: str) -> None:
-        self.source.show_models()
-        self.workbench.choose_model(name)

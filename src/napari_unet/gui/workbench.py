@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import UNetError
-from napari_unet.gui.document import ClassDocument, Document, ObjectDocument
+from napari_unet.gui.contributions import model_imported
+from napari_unet.gui.document import ClassDocument, Document, ObjectDocument, kind_of
 from napari_unet.gui.jobs import Jobs
 from napari_unet.gui.layers import axes_choices, image_layers, is_usable_image, view_box
-from napari_unet.gui.learning import ASK_FOR_TRUTH, Learning
+from napari_unet.gui.learning import Learning, ask_for_truth
 from napari_unet.gui.session import JobState, Scope, Session, Tool
 from napari_unet.images import label_axes
 from napari_unet.models import ClassSpec, ModelSpec, NetworkSpec, list_models, load_model
@@ -78,7 +79,9 @@ class Workbench:
         self.jobs = Jobs(session, on_training_event or (lambda _: None))
         self.learning = Learning(self)
         self._draft: ModelSpec | None = None
-        self._documents: dict[str, Document] = {}
+        self._documents: list[Document] = []
+        self._closed = False
+        model_imported.connect(self.choose_model)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     # --- image and model ---------------------------------------------------------------------------------
@@ -145,7 +148,7 @@ class Workbench:
         self._find_document()
         if self._ensure_document() is not None:
             self.choose_tool(Tool.DRAW)
-            self.session.say(ASK_FOR_TRUTH)
+            self.session.say(ask_for_truth(self.spec))
         return True
 
     @property
@@ -162,7 +165,7 @@ class Workbench:
             self.session.say("Already segmenting. Cancel it first.")
             return
         if model is None:
-            self.session.say(f"This model has not learned anything yet. {ASK_FOR_TRUTH}", problem=True)
+            self.session.say(f"This model has not learned anything yet. {ask_for_truth(self.spec)}", problem=True)
             return
         document = self._ensure_document()
         if document is None:
@@ -170,7 +173,7 @@ class Workbench:
         box = self.box(scope)
 
         def take_over(result: Prediction) -> None:
-            if document not in self._documents.values():
+            if document not in self._documents:
                 self.session.say("The layer was removed while it was segmented. Choose an image and segment again.")
                 return
             document.fill(result.labels, box)
@@ -265,11 +268,15 @@ class Workbench:
 
     # --- life --------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Stop all work and let go of the viewer."""
+    def close(self, *_: object) -> None:
+        """Stop all work and let go of the viewer. Harmless when it is done already."""
+        if self._closed:
+            return
+        self._closed = True
+        model_imported.disconnect(self.choose_model)
         self.jobs.abandon()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        for document in self._documents.values():
+        for document in self._documents:
             self._let_go(document)
         self._documents.clear()
 
@@ -279,11 +286,11 @@ class Workbench:
         return next((one for one in image_layers(self.viewer.layers) if one.name == name), None)
 
     def _find_document(self) -> None:
-        """Take up the document that was made for this image, task and these axes, if there is one."""
+        """Take up the document that was made for this image, these axes and this kind of object, if there is one."""
         image, spec = self._image_layer(self.session.image), self.spec
-        wanted = ClassDocument if spec is not None and spec.task == "semantic" else ObjectDocument
-        known = self._documents.get(f"{self.session.image}/{wanted.__name__}/{self.session.axes}")
-        self.document = known if known is not None and known.image is image else None
+        wanted = (self.session.axes, kind_of(spec))
+        fitting = [one for one in self._documents if one.image is image and (one.axes, one.kind) == wanted]
+        self.document = fitting[0] if fitting else None
         self.session.segmented = self.document is not None and bool(self.document.labels.any())
         self._update_counts()
 
@@ -295,10 +302,15 @@ class Workbench:
         if image is None:
             self.session.say(_OPEN_AN_IMAGE, problem=True)
             return None
+        others = [one for one in self._documents if one.image is image]
+        for layer in (layer for one in others for layer in one.layers):
+            layer.visible = False
+        kind = kind_of(spec)
+        name = f"{image.name} {kind}" if others else image.name
         document: Document = (
-            ClassDocument(image, self.session.axes, spec)
+            ClassDocument(image, self.session.axes, name, spec)
             if spec is not None and spec.task == "semantic"
-            else ObjectDocument(image, self.session.axes)
+            else ObjectDocument(image, self.session.axes, name, kind)
         )
         for layer in document.layers:
             self.viewer.add_layer(layer)
@@ -306,7 +318,7 @@ class Workbench:
         document.changed.connect(self._update_counts)
         document.editable.mouse_drag_callbacks.insert(0, self._on_click)
         document.editable.events.mode.connect(self._on_mode)
-        self._documents[f"{image.name}/{type(document).__name__}/{self.session.axes}"] = document
+        self._documents.append(document)
         self.document = document
         return document
 
@@ -330,7 +342,7 @@ class Workbench:
         if not self.session.image:
             self.session.say(_OPEN_AN_IMAGE)
         elif self.model is None:
-            self.session.say(ASK_FOR_TRUTH)
+            self.session.say(ask_for_truth(self.spec))
         elif not self.session.segmented:
             self.session.say(f"Press Segment to find {_kinds(self.model.spec)}, or draw them yourself.")
         else:
@@ -340,7 +352,7 @@ class Workbench:
         if isinstance(document, ObjectDocument):
             count = document.object_count((slice(None),) * document.labels.ndim)
             found = f"{count} objects. Correct what is wrong, confirm what is right, then press Train."
-            self.session.say(found if count else f"No objects found. {ASK_FOR_TRUTH}")
+            self.session.say(found if count else f"No objects found. {ask_for_truth(self.spec)}")
         else:
             self.session.say("Segmented. Paint where it is wrong, then press Train.")
 
@@ -375,10 +387,10 @@ class Workbench:
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
         self.learning.forget_layer(layer)
-        for key, document in list(self._documents.items()):
+        for document in list(self._documents):
             if layer is not document.image and layer not in document.layers:
                 continue
-            del self._documents[key]
+            self._documents.remove(document)
             self._let_go(document)
             if document is self.document:
                 self.document = None
@@ -389,7 +401,7 @@ class Workbench:
 
 def _kinds(spec: ModelSpec) -> str:
     """Return what a model finds, in the plural where it is one kind of object."""
-    names = [one.name for one in spec.classes]
-    if spec.task == "semantic":
-        return ", ".join(names)
-    return {"nucleus": "nuclei"}.get(names[0], names[0] if names[0].endswith("s") else f"{names[0]}s")
+    kind = kind_of(spec)
+    if spec.task == "semantic" or (kind.endswith("s") and kind != "nucleus"):
+        return kind
+    return {"nucleus": "nuclei"}.get(kind, f"{kind}s")

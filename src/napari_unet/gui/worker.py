@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ from napari_unet.errors import UNetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from typing import Self
 
 __all__ = ["Job"]
 
@@ -24,6 +26,8 @@ class Job:
 
     Parameters
     ----------
+    name : str
+        What napari calls it when it asks whether to close the window all the same.
     make : callable
         Takes a stop flag and returns the generator. It is called in the thread.
     on_event, on_result, on_error, on_end : callable
@@ -38,6 +42,7 @@ class Job:
 
     def __init__(
         self,
+        name: str,
         make: Callable[[StopFlag], Generator[Any, None, _R]],
         *,
         on_event: Callable[[Any], None],
@@ -48,7 +53,7 @@ class Job:
         self._stop = StopFlag()
         self._silent = False
         self._on_error = on_error
-        self._worker = create_worker(_guarded(make, self._stop), _start_thread=False)
+        self._worker = create_worker(_Task(name, _guarded(make, self._stop)), _start_thread=False)
         self._worker.yielded.connect(self._unless_silent(on_event))
         self._worker.returned.connect(self._unless_silent(self._sort_out(on_result)))
         self._worker.finished.connect(self._unless_silent(lambda _=None: on_end()))
@@ -89,6 +94,20 @@ class Job:
                 call(*arguments)
 
         return guarded
+
+
+class _Task(partial):  # type: ignore[type-arg]
+    """A generator function that is shown to the user by a name."""
+
+    def __new__(cls, name: str, function: Callable[..., Any]) -> Self:
+        task = super().__new__(cls, function)
+        task.name = name
+        return task
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 class _Failure:

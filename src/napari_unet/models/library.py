@@ -13,11 +13,11 @@ from platformdirs import user_data_path
 
 from napari_unet.errors import ModelFileError
 from napari_unet.models.file import SUFFIX, load_model_file, read_spec
+from napari_unet.models.spec import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_unet.models.spec import Model
 
 __all__ = ["free_path", "import_model", "library_folder", "list_models", "load_model", "model_path"]
 

@@ -150,9 +150,10 @@ class PatchSampler:
             )
             for field in fields
         ]
-        if not any(foreground.size for foreground, _ in self._points):
+        classes = {int(n) for field in fields for n in np.unique(field.targets.classes[field.targets.learn])}
+        if not classes - {0}:
             raise TrainingError("No object is checked. Draw or confirm about ten objects, then train.")
-        if not any(background.size for _, background in self._points):
+        if len(classes) == 1:
             raise TrainingError(
                 "No background is checked. Paint some with the Background brush, or mark a complete area, then train."
             )
