@@ -9,10 +9,14 @@ ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),)
   virtual_screen = QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 $(1)x24"
 endif
 
-.PHONY: demo test check clean
+.PHONY: demo test check pictures clean
 
 demo: $(READY)
 	$(call virtual_screen,1280x800) $(BIN)/napari-unet demo $(if $(HEADLESS),--output demo-output)
+
+pictures: $(READY)
+	$(call virtual_screen,1280x800) $(BIN)/napari-unet demo --output demo-output
+	cp demo-output/*.png docs/images/
 
 test: $(READY)
 	$(call virtual_screen,1280x1024) $(BIN)/pytest

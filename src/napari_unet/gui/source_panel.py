@@ -86,10 +86,12 @@ class SourcePanel(QWidget):
         if inserted is not None:
             inserted.events.name.connect(self._follow_layers)
         names = [layer.name for layer in images]
-        set_choices(self.image, names, self._session.image)
+        current = self._workbench.image
+        if current is not None and current in images and self._session.image:
+            self._session.image = current.name  # it may have been renamed
         if self._session.image not in names or not names:
             self._workbench.choose_image(names[-1] if names else "")
-        elif inserted is not None and not self._session.segmented:
+        elif inserted is not None and not self._session.segmented and self._session.checked == 0:
             self._workbench.choose_image(inserted.name)
         self._show_image()
 

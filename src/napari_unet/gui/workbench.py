@@ -61,6 +61,8 @@ class Workbench:
 
     Attributes
     ----------
+    image : Image or None
+        The layer that is worked on.
     document : Document or None
         Labels of the chosen image; made with the first segmentation or stroke.
     model : Model or None
@@ -74,12 +76,14 @@ class Workbench:
     ) -> None:
         self.viewer = viewer
         self.session = session
+        self.image: Image | None = None
         self.document: Document | None = None
         self.model: Model | None = None
         self.jobs = Jobs(session, on_training_event or (lambda _: None))
         self.learning = Learning(self)
         self._draft: ModelSpec | None = None
         self._documents: list[Document] = []
+        self._problem: str | None = None
         self._closed = False
         model_imported.connect(self.choose_model)
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -90,18 +94,13 @@ class Workbench:
         """Work on the image layer of that name; labels that were made for it come along."""
         self._put_tool_away()
         self.session.image, self.session.axes = "", ""
-        layer = self._image_layer(name)
-        problem = is_usable_image(layer) if layer is not None else None
-        if layer is not None and problem is None:
-            self.session.image = layer.name
-            self.session.axes = axes or axes_choices(layer)[0]
+        self.image = next((one for one in image_layers(self.viewer.layers) if one.name == name), None)
+        self._problem = is_usable_image(self.image) if self.image is not None else None
+        if self.image is not None and self._problem is None:
+            self.session.image = self.image.name
+            self.session.axes = axes or axes_choices(self.image)[0]
         self._find_document()
-        if layer is None:
-            self.session.say(_OPEN_AN_IMAGE)
-        elif problem is not None:
-            self.session.say(problem, problem=True)
-        else:
-            self._say_next()
+        self._say_next()
 
     def choose_model(self, name: str) -> None:
         """Use the model of that name."""
@@ -178,7 +177,7 @@ class Workbench:
                 return
             document.fill(result.labels, box)
             self.session.segmented = True
-            self._tell_result(document)
+            self._tell_result(document, model.spec)
 
         self.jobs.start(
             "prediction",
@@ -282,12 +281,9 @@ class Workbench:
 
     # --- inner -------------------------------------------------------------------------------------------
 
-    def _image_layer(self, name: str) -> Image | None:
-        return next((one for one in image_layers(self.viewer.layers) if one.name == name), None)
-
     def _find_document(self) -> None:
         """Take up the document that was made for this image, these axes and this kind of object, if there is one."""
-        image, spec = self._image_layer(self.session.image), self.spec
+        image, spec = self.image, self.spec
         wanted = (self.session.axes, kind_of(spec))
         fitting = [one for one in self._documents if one.image is image and (one.axes, one.kind) == wanted]
         self.document = fitting[0] if fitting else None
@@ -297,9 +293,12 @@ class Workbench:
     def _ensure_document(self) -> Document | None:
         """Return the document of the image, made where there is none yet."""
         if self.document is not None:
+            for layer in self.document.layers:
+                if layer not in self.viewer.layers:
+                    self.viewer.add_layer(layer)
             return self.document
-        image, spec = self._image_layer(self.session.image), self.spec
-        if image is None:
+        image, spec = self.image, self.spec
+        if image is None or not self.session.image:
             self.session.say(_OPEN_AN_IMAGE, problem=True)
             return None
         others = [one for one in self._documents if one.image is image]
@@ -339,7 +338,9 @@ class Workbench:
 
     def _say_next(self) -> None:
         """Say what to do next."""
-        if not self.session.image:
+        if self._problem is not None:
+            self.session.say(self._problem, problem=True)
+        elif not self.session.image:
             self.session.say(_OPEN_AN_IMAGE)
         elif self.model is None:
             self.session.say(ask_for_truth(self.spec))
@@ -348,8 +349,10 @@ class Workbench:
         else:
             self.session.say("Correct what is wrong, confirm what is right, then press Train.")
 
-    def _tell_result(self, document: Document) -> None:
-        if isinstance(document, ObjectDocument):
+    def _tell_result(self, document: Document, spec: ModelSpec) -> None:
+        if document.normalization(spec).is_constant:
+            self.session.say("This image has the same value everywhere: there is nothing to find.", problem=True)
+        elif isinstance(document, ObjectDocument):
             count = document.object_count((slice(None),) * document.labels.ndim)
             found = f"{count} objects. Correct what is wrong, confirm what is right, then press Train."
             self.session.say(found if count else f"No objects found. {ask_for_truth(self.spec)}")
@@ -388,7 +391,7 @@ class Workbench:
         layer = event.value
         self.learning.forget_layer(layer)
         for document in list(self._documents):
-            if layer is not document.image and layer not in document.layers:
+            if layer is not document.image and layer is not document.editable:
                 continue
             self._documents.remove(document)
             self._let_go(document)

@@ -115,6 +115,7 @@ def write_labels(path: str | Path, labels: NDArray[Any], axes: str) -> Path:
             labels.transpose(order).astype(np.uint16 if small else np.uint32),
             ome=True,
             compression="zlib",
+            photometric="minisblack",
             metadata={"axes": "".join(axes[axis] for axis in order)},
         )
         temporary.replace(path)
