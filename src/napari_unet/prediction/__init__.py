@@ -9,15 +9,8 @@ from napari_unet.prediction.device import (
     threads,
 )
 from napari_unet.prediction.instances import decode
-from napari_unet.prediction.predict import (
-    PredictConfig,
-    Prediction,
-    activate,
-    iter_predict,
-    predict,
-    select_channels,
-    tiled_forward,
-)
+from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict, select_channels
+from napari_unet.prediction.runner import PredictConfig, tiled_forward
 
 __all__ = [
     "PredictConfig",

@@ -1,0 +1,62 @@
+"""Devices, memory and threads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_unet import UNet
+from napari_unet.errors import ConfigError
+from napari_unet.prediction import available_devices, is_out_of_memory, pick_device, thread_count, threads
+from napari_unet.prediction.device import free_memory, largest_tile
+
+
+def test_cpu_is_always_there_and_last() -> None:
+    assert available_devices()[-1] == "cpu"
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == available_devices()[0]
+
+
+@pytest.mark.parametrize("name", ["cdua", "cpu:x", "", "meta"])
+def test_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(ConfigError, match="there is .*cpu"):
+        pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), True),
+        (RuntimeError("size mismatch"), False),
+    ],
+)
+def test_out_of_memory_is_told_from_other_errors(error: BaseException, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_memory_that_the_host_really_lacks_is_recognised() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert is_out_of_memory(caught.value)
+
+
+def test_tile_grows_with_the_memory_and_is_never_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, cpu = UNet(features=(4, 8)), torch.device("cpu")
+    sizes = []
+    for memory in (0, 10**6, 10**8):
+        monkeypatch.setattr("napari_unet.prediction.device.free_memory", lambda _, memory=memory: memory)
+        sizes.append(largest_tile(network, cpu))
+    assert sizes[0] == 1
+    assert sizes == sorted(set(sizes))
+
+
+def test_free_memory_is_positive_and_threads_are_given_back() -> None:
+    assert free_memory(torch.device("cpu")) > 0
+    assert thread_count() >= 1
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise KeyError
+    assert torch.get_num_threads() == before

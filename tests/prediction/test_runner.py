@@ -1,0 +1,65 @@
+"""What happens when a device has too little memory: smaller batches, smaller tiles, and the same result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.events import Notice
+from napari_unet.network import UNet
+from napari_unet.prediction import PredictConfig, tiled_forward
+from napari_unet.prediction.runner import TileRunner
+
+CONFIG = PredictConfig(device="cpu", precision="float32", batch=4, tile=(56, 56))
+
+
+@pytest.fixture(scope="module")
+def network() -> UNet:
+    torch.manual_seed(0)
+    return UNet(features=(4, 4, 4)).double().eval()
+
+
+def with_memory_for(voxels: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the network fail above a number of voxels; return the list of what it was asked for."""
+    forward, asked = UNet.forward, []
+
+    def limited(self: UNet, x: torch.Tensor) -> torch.Tensor:
+        asked.append(x.numel())
+        if x.numel() > voxels:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, x)
+
+    monkeypatch.setattr(UNet, "forward", limited)
+    return asked
+
+
+@pytest.mark.parametrize("voxels", [3 * 56 * 56, 56 * 56, 56 * 56 - 1])
+def test_goes_on_from_the_tile_where_it_was_with_the_same_result(
+    voxels: int, network: UNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).random((1, 61, 47))
+    expected = tiled_forward(image, network, config=CONFIG)
+    asked = with_memory_for(voxels, monkeypatch)
+    maps = np.full_like(expected, np.nan)
+
+    def write(where: tuple[slice, ...], values: torch.Tensor) -> None:
+        place: tuple[Any, ...] = (slice(None), *where)
+        assert np.isnan(maps[place]).all(), "a voxel is predicted twice"
+        maps[place] = values.numpy()
+
+    runner = TileRunner(network, CONFIG, [slice(0, 61), slice(0, 47)])
+    notices = list(runner.run(image, write))
+
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-10)
+    assert sum(isinstance(notice, Notice) for notice in notices) == 1, "it is said once"
+    failed = [n for n in asked if n > voxels]
+    assert asked[: len(failed)] == failed, "the size that worked is remembered"
+
+
+def test_nothing_left_to_give_is_an_error_with_advice(network: UNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory_for(10, monkeypatch)
+    with pytest.raises(Exception, match="Close other programs"):
+        tiled_forward(np.zeros((1, 61, 47)), network, config=CONFIG)
