@@ -51,6 +51,9 @@ class Annotated:
     ------
     AnnotationError
         If labels and image differ in shape, or the labels are not integers.
+    object_diameter_px : float, optional
+        Typical diameter of the objects; the image is rescaled so that they are as large as
+        the model's. None: not rescaled.
     """
 
     image: Any
@@ -60,6 +63,7 @@ class Annotated:
     group: str | None = None
     name: str = "image"
     intensity_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    object_diameter_px: float | None = None
 
     def __post_init__(self) -> None:
         axes = self.axes.upper()

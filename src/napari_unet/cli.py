@@ -39,6 +39,10 @@ Axes = Annotated[
     typer.Option(help="Axes of the images, letters of TCZYXS, for example ZYX. Default: as the file tells."),
 ]
 Device = Annotated[str, typer.Option(help="cuda, mps, cpu, or auto for the best that works.")]
+ObjectSize = Annotated[
+    float | None,
+    typer.Option(help="Typical diameter of the objects in pixels: the image is rescaled to what the model knows."),
+]
 Minutes = Annotated[float | None, typer.Option(help="How long to train. Default: 5.")]
 Steps = Annotated[int | None, typer.Option(help="Train so many steps instead: repeatable with the same seed.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
@@ -104,6 +108,7 @@ def fine_tune(
     output: Output,
     model: ModelName = "nuclei",
     axes: Axes = None,
+    object_size: ObjectSize = None,
     minutes: Minutes = None,
     steps: Steps = None,
     seed: Seed = 0,
@@ -118,7 +123,7 @@ def fine_tune(
     from napari_unet.models import load_model
     from napari_unet.training import TrainConfig, iter_fine_tune
 
-    samples = _samples(images, labels, axes, groups, group_column)
+    samples = _samples(images, labels, axes, groups, group_column, object_size)
     config = TrainConfig(minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads)
     with _stop_on_interrupt() as stop:
         _run_training(iter_fine_tune(load_model(model), samples, config, stop=stop), output, as_json)
@@ -133,6 +138,7 @@ def predict(
     channel: Annotated[
         list[int] | None, typer.Option(help="Channel that the model reads, from 0. Repeat it for several.")
     ] = None,
+    object_size: ObjectSize = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -142,7 +148,7 @@ def predict(
     from napari_unet.prediction import PredictConfig
 
     loaded = load_model(model)
-    config = PredictConfig(device=device, channels=tuple(channel) if channel else None)
+    config = PredictConfig(device=device, channels=tuple(channel) if channel else None, object_diameter_px=object_size)
     report: dict[str, Any] = {"model": loaded.spec.name, "files": [], "failed": []}
     files = image_files(images)
     for path, target in zip(files, _label_files(files, output), strict=True):
@@ -405,7 +411,12 @@ def _stop_on_interrupt() -> Iterator[StopFlag]:
 
 
 def _samples(
-    images: Path, labels: Path, axes: str | None, groups: Path | None, column: str
+    images: Path,
+    labels: Path,
+    axes: str | None,
+    groups: Path | None,
+    column: str,
+    object_size: float | None = None,
 ) -> list[annotation.Annotated]:
     from napari_unet.annotation import Annotated as Sample
     from napari_unet.errors import ImageError
@@ -429,6 +440,7 @@ def _samples(
                 axes=known,
                 group=group_of.get(image_path.stem),
                 name=image_path.name,
+                object_diameter_px=object_size,
             )
         )
     return samples

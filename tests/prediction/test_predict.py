@@ -19,7 +19,7 @@ from scipy import ndimage as ndi
 from napari_unet import Model, ModelSpec, PredictConfig, Prediction, Trained, iter_predict, predict
 from napari_unet.errors import ConfigError, ImageError, PredictionError
 from napari_unet.events import TileDone
-from napari_unet.images import measure_normalization
+from napari_unet.images import Rescaled, measure_normalization, resample_plane
 from napari_unet.models import ClassSpec
 from napari_unet.prediction import activate
 
@@ -415,3 +415,42 @@ def test_large_plane_is_planned_within_the_memory(model: Model, monkeypatch: pyt
         runner = module.TileRunner(model.network, CPU, [slice(0, n) for n in image.shape[1:]])
         smallest = module.valid_input_size(model.network, tuple(2 * m + 1 for m in runner.halo))
         assert np.prod(runner.size) * runner.batch <= max(memory, np.prod(smallest))
+
+
+# object size
+
+
+def test_object_size_rescales_the_image_and_brings_the_maps_back(model: Model) -> None:
+    sized = Model(model.network, model.spec.model_copy(update={"object_diameter_px": 10.0}))
+    image = ndi.gaussian_filter(np.random.default_rng(0).random((120, 100)), 2)
+    config = CPU.model_copy(update={"object_diameter_px": 20.0})
+    whole = predict(image, sized, config=config, return_maps=True)
+    assert whole.labels.shape == image.shape
+    assert whole.provenance["scale"] == 0.5
+
+    normalization = measure_normalization(image[None, None, None])
+    half = Rescaled(image[None], 0.5)[:, :, :][0]
+    small = predict(half, sized, config=CPU, normalization=normalization, return_maps=True)
+    assert small.maps is not None
+    back = resample_plane(small.maps, (0, 0), 0.5, [slice(0, 120), slice(0, 100)], half.shape)
+    np.testing.assert_allclose(np.asarray(whole.maps), back, atol=2e-5)
+
+
+def test_object_size_near_that_of_the_model_or_unknown_to_it_changes_nothing(model: Model) -> None:
+    image = np.random.default_rng(0).random((40, 50))
+    for known, given in ((10.0, 10.5), (None, 30.0)):
+        sized = Model(model.network, model.spec.model_copy(update={"object_diameter_px": known}))
+        result = predict(image, sized, config=CPU.model_copy(update={"object_diameter_px": given}))
+        assert result.provenance["scale"] == 1
+
+
+def test_rescaled_view_gets_what_the_whole_gets(model: Model) -> None:
+    sized = Model(model.network, model.spec.model_copy(update={"object_diameter_px": 10.0}))
+    image = np.random.default_rng(1).random((90, 110), np.float32)
+    for diameter in (6.5, 23.0):
+        config = CPU.model_copy(update={"object_diameter_px": diameter})
+        whole = predict(image, sized, config=config, return_maps=True)
+        view = predict(image, sized, config=config, return_maps=True, region={"Y": slice(17, 80), "X": slice(33, 90)})
+        assert whole.maps is not None
+        assert view.maps is not None
+        np.testing.assert_allclose(view.maps, whole.maps[:, 17:80, 33:90], atol=2e-5)

@@ -26,6 +26,7 @@ def snapshot(
     spatial_dims: int,
     normalization: Normalization,
     name: str,
+    object_diameter_px: float | None = None,
 ) -> list[Annotated]:
     """Copy what is checked, plane by plane for 2-D models, volume by volume for 3-D ones.
 
@@ -40,6 +41,8 @@ def snapshot(
     normalization : Normalization
         Of the whole image: the copies are normalised as the image is.
     name : str
+    object_diameter_px : float, optional
+        Typical diameter of the objects. None: the image is not rescaled.
 
     Returns
     -------
@@ -62,6 +65,7 @@ def snapshot(
             group=name,
             name=name,
             intensity_range=(normalization.low, normalization.high),
+            object_diameter_px=object_diameter_px,
         )
         for where in frames
         for t in [where[0]]

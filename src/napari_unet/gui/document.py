@@ -61,7 +61,7 @@ class Document(Protocol):
     def counts(self) -> tuple[int, int]:
         """Return how much is checked, and how much of it was corrected."""
 
-    def snapshot(self, spec: ModelSpec) -> list[Annotated]:
+    def snapshot(self, spec: ModelSpec, object_diameter_px: float | None = None) -> list[Annotated]:
         """Return copies of what is checked."""
 
     def normalization(self, spec: ModelSpec) -> Normalization:
@@ -94,7 +94,9 @@ class _OnImage:
             self._normalizations[spec.percentiles] = measure_normalization(pixels, spec.percentiles)
         return self._normalizations[spec.percentiles]
 
-    def _snapshot(self, labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec) -> list[Annotated]:
+    def _snapshot(
+        self, labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec, object_diameter_px: float | None
+    ) -> list[Annotated]:
         return snapshot(
             self.image.data,
             labels,
@@ -103,6 +105,7 @@ class _OnImage:
             spatial_dims=spec.spatial_dims,
             normalization=self.normalization(spec),
             name=self.image.name,
+            object_diameter_px=object_diameter_px,
         )
 
 
@@ -179,9 +182,9 @@ class ObjectDocument(_OnImage):
         checked = np.unique(self.labels[self.status == Status.CHECKED])
         return int(np.count_nonzero(checked)), len(self._journal.corrected)
 
-    def snapshot(self, spec: ModelSpec) -> list[Annotated]:
+    def snapshot(self, spec: ModelSpec, object_diameter_px: float | None = None) -> list[Annotated]:
         """Return copies of what is checked."""
-        return self._snapshot(self.labels, self.status, spec)
+        return self._snapshot(self.labels, self.status, spec, object_diameter_px)
 
     def undo(self) -> bool:
         """Take back the last change, whichever tool or plane it was made with."""
@@ -280,11 +283,12 @@ class ClassDocument(_OnImage):
         count = int(np.count_nonzero(self._annotations.data))
         return count, count
 
-    def snapshot(self, spec: ModelSpec) -> list[Annotated]:
+    def snapshot(self, spec: ModelSpec, object_diameter_px: float | None = None) -> list[Annotated]:
         """Return copies of what is annotated."""
         annotated = np.asarray(self._annotations.data)
         status = np.where(annotated > 0, np.uint8(Status.CHECKED), np.uint8(Status.UNCHECKED))
-        return self._snapshot(annotated - (annotated > 0).astype(annotated.dtype), status, spec)
+        labels = annotated - (annotated > 0).astype(annotated.dtype)
+        return self._snapshot(labels, status, spec, object_diameter_px)
 
     def undo(self) -> bool:
         """Take back the last stroke."""

@@ -56,9 +56,9 @@ class Learning:
         if session.has_preview:
             session.say("First say what becomes of the new model: Use new, or Keep old.")
             return
-        spec = bench.spec
+        spec, document = bench.spec, bench.document
         try:
-            samples = bench.document.snapshot(spec) if bench.document is not None and spec is not None else []
+            samples = [] if document is None or spec is None else document.snapshot(spec, bench.object_size)
         except UNetError as error:
             session.say(str(error), problem=True)
             return

@@ -55,6 +55,8 @@ class Session:
         Name of the image layer, empty without one.
     axes : str
         Axes of the image.
+    object_size : float
+        Typical diameter of the objects in pixels; 0: the image is not rescaled.
     model : str
         Name of the model in use, empty without one.
     prediction, training : JobState
@@ -78,6 +80,7 @@ class Session:
 
     image: str = ""
     axes: str = ""
+    object_size: float = 0.0
     model: str = ""
     prediction: JobState = JobState.IDLE
     training: JobState = JobState.IDLE

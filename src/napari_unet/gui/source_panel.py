@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
 from napari_unet.gui.layers import axes_choices, image_layers
 from napari_unet.gui.widgets import button, row, set_choices, wrapped_label
@@ -40,6 +40,12 @@ class SourcePanel(QWidget):
         for combo in (self.image, self.axes, self.model):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(5)
+        self.object_size = QSpinBox()
+        self.object_size.setObjectName("object_size")
+        self.object_size.setRange(0, 999)
+        self.object_size.setSuffix(" px")
+        self.object_size.setSpecialValueText("as it is")
+        self.object_size.valueChanged.connect(self._choose_size)
         self.form = NewModelForm(self._create)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -47,6 +53,7 @@ class SourcePanel(QWidget):
         layout.addWidget(row(_caption("Image"), self.image, self.axes, stretch=(0, 3, 1)))
         layout.addWidget(self.shape)
         layout.addWidget(row(_caption("Model"), self.model, stretch=(0, 1)))
+        layout.addWidget(row(_caption("Object size"), self.object_size, stretch=(0, 1)))
         layout.addWidget(self.form)
         self.form.hide()
         self.image.textActivated.connect(self._workbench.choose_image)
@@ -57,7 +64,9 @@ class SourcePanel(QWidget):
         self._session.events.image.connect(self._show_image)
         self._session.events.axes.connect(self._show_image)
         self._session.events.model.connect(self.show_models)
+        self._session.events.model.connect(self._show_size)
         self.show_models()
+        self._show_size()
         self._follow_layers()
 
     def close_connections(self) -> None:
@@ -107,6 +116,20 @@ class SourcePanel(QWidget):
             size = " x ".join(map(str, layer.data.shape))
             self.shape.setText(f"{size} {layer.data.dtype}")
 
+    def _show_size(self) -> None:
+        spec = self._workbench.spec
+        known = spec.object_diameter_px if spec is not None else None
+        self.object_size.setEnabled(known is not None)
+        self.object_size.setToolTip(
+            f"Typical diameter of the objects in the image. Objects that {self._session.model!r} learned from were "
+            f"{known:.0f} px wide: set it where yours differ much, and the image is rescaled for the model."
+            if known is not None
+            else "This model does not know the size of its objects yet."
+        )
+
+    def _choose_size(self, pixels: int) -> None:
+        self._session.object_size = float(pixels) if pixels > 1 else 0.0
+
     def _choose_axes(self, axes: str) -> None:
         self._workbench.choose_image(self._session.image, axes)
 
@@ -119,6 +142,7 @@ class SourcePanel(QWidget):
             return
         self.form.hide()
         self._workbench.choose_model(name)
+        self.show_models()  # a damaged one is not in use
 
     def _create(self) -> None:
         made = self._workbench.new_model(

@@ -13,7 +13,7 @@ from napari_unet.gui.learning import Learning, ask_for_truth
 from napari_unet.gui.session import JobState, Scope, Session, Tool
 from napari_unet.images import label_axes
 from napari_unet.models import ClassSpec, ModelSpec, NetworkSpec, list_models, load_model
-from napari_unet.prediction import Prediction, iter_predict
+from napari_unet.prediction import PredictConfig, Prediction, iter_predict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -155,6 +155,11 @@ class Workbench:
         """Spec of the model in use, trained or not."""
         return self.model.spec if self.model is not None else self._draft
 
+    @property
+    def object_size(self) -> float | None:
+        """Typical diameter of the objects in pixels, None where the image is not rescaled."""
+        return self.session.object_size or None
+
     # --- segment -----------------------------------------------------------------------------------------
 
     def segment(self, scope: Scope = Scope.IMAGE) -> None:
@@ -198,6 +203,7 @@ class Workbench:
             axes=document.axes,
             region=dict(zip(label_axes(document.axes), box, strict=True)),
             normalization=document.normalization(model.spec),
+            config=PredictConfig(object_diameter_px=self.object_size),
             stop=stop,
         )
         return result

@@ -130,6 +130,13 @@ class ModelSpec(_Frozen):
         """2 for a model of planes, 3 for a model of volumes."""
         return self.network.spatial_dims
 
+    def scale_for(self, object_diameter_px: float | None) -> float:
+        """Return the factor that brings objects of a size to that of the model; within a tenth of 1 it is 1."""
+        if object_diameter_px is None or self.object_diameter_px is None:
+            return 1.0
+        scale = self.object_diameter_px / object_diameter_px
+        return scale if abs(scale - 1) > 0.1 else 1.0
+
     def build_network(self) -> UNet:
         """Return a network of this architecture with fresh weights."""
         arguments = self.network.model_dump()

@@ -15,10 +15,14 @@ from napari_unet.errors import ImageError
 from napari_unet.events import Event, TileDone
 from napari_unet.images import (
     Normalization,
+    Rescaled,
     check_axes,
+    covering,
     from_canonical,
     guess_axes,
     measure_normalization,
+    resample_plane,
+    scaled_length,
     to_canonical,
 )
 from napari_unet.prediction.instances import decode
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.models import Model, ModelSpec
+    from napari_unet.models import DecoderSpec, Model, ModelSpec
 
 __all__ = [
     "Prediction",
@@ -142,10 +146,11 @@ def iter_predict(
     canonical = select_channels(to_canonical(image, axes), spec, config.channels)
     normalization = normalization or measure_normalization(canonical, spec.percentiles)
     box = _box(canonical, region)
-    runner = TileRunner(model.network, config, _spatial(box, spec))
+    view = _View(_spatial(box, spec), canonical.shape[-2:], spec.scale_for(config.object_diameter_px))
+    runner = TileRunner(model.network, config, view.region)
     frames = list(_frames(box, spec))
     progress = _Progress(len(frames) * runner.batches)
-    decoder = config.decoder(spec.decoder)
+    decoder = view.at_full_resolution(config.decoder(spec.decoder))
 
     shape = tuple(s.stop - s.start for letter, s in box.items() if letter != "C")
     labels = np.zeros(shape, np.int32)
@@ -155,10 +160,11 @@ def iter_predict(
         t, z = source
         pixels = canonical[t, :, z] if spec.spatial_dims == 2 else canonical[t]
         one = np.empty((len(spec.maps), *(s.stop - s.start for s in runner.region)), np.float32)
-        for notice in runner.run(pixels, _activated(one, spec), stop, prepare=normalization.apply):
+        for notice in runner.run(view.source(pixels), _activated(one, spec), stop, prepare=normalization.apply):
             yield progress.advance()
             if notice is not None:
                 yield notice
+        one = view.restore(one)
         frame = decode(one, decoder)
         if spec.task == "instances":
             frame[frame > 0] += highest
@@ -173,6 +179,7 @@ def iter_predict(
         "device": runner.device.type,
         "precision": runner.precision,
         "tile": list(runner.size),
+        "scale": view.scale,
         "seam_exact": True,
         "normalization": {"low": list(normalization.low), "high": list(normalization.high)},
         "software": f"napari-unet {__version__}",
@@ -260,6 +267,32 @@ def _activated(out: NDArray[np.float32], spec: ModelSpec) -> Callable[[tuple[sli
         out[(slice(None), *where)] = activate(logits, spec).numpy()
 
     return write
+
+
+class _View:
+    """What is predicted of a frame, and the rescaled grid that the network sees it on."""
+
+    def __init__(self, wanted: list[slice], plane: tuple[int, int], scale: float) -> None:
+        self.scale = scale
+        self._wanted = wanted[-2:]
+        self._full = [scaled_length(n, scale) for n in plane]
+        rescaled = [covering(part, scale, n) for part, n in zip(self._wanted, self._full, strict=True)]
+        self.region = wanted if scale == 1 else [*wanted[:-2], *rescaled]
+
+    def source(self, pixels: Any) -> Any:
+        """Return a frame (``C(Z)YX``) on the grid that the network sees."""
+        return pixels if self.scale == 1 else Rescaled(pixels, self.scale)
+
+    def restore(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return maps of the region on the grid of the image."""
+        if self.scale == 1:
+            return maps
+        first = [part.start for part in self.region[-2:]]
+        return resample_plane(maps, first, self.scale, self._wanted, self._full)
+
+    def at_full_resolution(self, decoder: DecoderSpec) -> DecoderSpec:
+        """Return a decoder with the sizes of the model's grid brought to the image's."""
+        return decoder.model_copy(update={"min_size": round(decoder.min_size / self.scale**2)})
 
 
 class _Progress:

@@ -137,16 +137,20 @@ def cut_tile(image: Any, tile: Tile, halo: Sequence[int], size: Sequence[int] | 
     ndarray
         ``C(Z)YX`` of that size.
     """
-    block: Any = image
-    indices = []
-    for axis, (start, core, margin) in enumerate(zip(tile.start, tile.core, halo, strict=True)):
-        length = core + 2 * margin if size is None else size[axis]
-        index = mirror_index(start - margin, start - margin + length, image.shape[axis + 1])
-        low, high = int(index.min()), int(index.max()) + 1
-        block = block[(slice(None),) * (axis + 1) + (slice(low, high),)]
-        indices.append(index - low)
-    result = np.asarray(block)
-    for axis, index in enumerate(indices):
-        if not (len(index) == result.shape[axis + 1] and np.array_equal(index, np.arange(len(index)))):
-            result = np.take(result, index, axis=axis + 1)
+    indices = [
+        mirror_index(start - margin, start - margin + length, n)
+        for start, margin, length, n in zip(
+            tile.start,
+            halo,
+            size or [core + 2 * margin for core, margin in zip(tile.core, halo, strict=True)],
+            image.shape[1:],
+            strict=True,
+        )
+    ]
+    read = tuple(slice(int(index.min()), int(index.max()) + 1) for index in indices)
+    result = np.asarray(image[(slice(None), *read)])
+    for axis, (index, part) in enumerate(zip(indices, read, strict=True), start=1):
+        local = index - part.start
+        if not np.array_equal(local, np.arange(result.shape[axis])):
+            result = np.take(result, local, axis=axis)
     return result

@@ -18,7 +18,7 @@ from napari_unet._version import __version__
 from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Score, StepDone, Validated
 from napari_unet.models import Model, ModelSpec
-from napari_unet.network import UNet, alignment
+from napari_unet.network import UNet, alignment, halo
 from napari_unet.prediction import (
     PredictConfig,
     has_bfloat16,
@@ -212,7 +212,7 @@ def _iter_steps(
     stop: StopFlag | None,
 ) -> Generator[Event, None, Trained]:
     rng = np.random.default_rng(config.seed)
-    fields, held_out = hold_out(make_fields(samples, model.spec), config.validation, model.spec, rng)
+    fields, held_out = hold_out(make_fields(samples, model.spec), config.validation, halo(model.network), rng)
     # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all
     looked_at = held_out[:: -(-len(held_out) // _MAX_VALIDATION_FIELDS)] if held_out else []
     trainer = _Trainer(model, fields, config, rate, rng)

@@ -9,7 +9,14 @@ import numpy as np
 
 from napari_unet.annotation import Status
 from napari_unet.errors import AnnotationError, TrainingError
-from napari_unet.images import Normalization, label_axes, measure_normalization, to_canonical
+from napari_unet.images import (
+    Normalization,
+    Rescaled,
+    label_axes,
+    measure_normalization,
+    nearest_index,
+    to_canonical,
+)
 from napari_unet.prediction import select_channels
 from napari_unet.prediction.tiling import mirror_index
 from napari_unet.training.targets import Targets, instance_targets, semantic_targets
@@ -110,16 +117,30 @@ def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
             if not (status[frame] == Status.CHECKED).any():
                 continue
             pixels = image[frame[0], :, frame[1]] if spec.spatial_dims == 2 else image[frame[0]]
+            pixels, frame_labels, frame_status = _rescaled(
+                pixels, labels[frame], status[frame], spec.scale_for(sample.object_diameter_px)
+            )
             fields.append(
                 Field(
                     image=normalization.apply(np.asarray(pixels)),
-                    targets=_targets(labels[frame], status[frame], spec),
-                    checked=status[frame] == Status.CHECKED,
+                    targets=_targets(frame_labels, frame_status, spec),
+                    checked=frame_status == Status.CHECKED,
                     group=sample.group or f"{sample.name}, number {number}",
                     name=sample.name,
                 )
             )
     return fields
+
+
+def _rescaled(
+    pixels: Any, labels: NDArray[Any], status: NDArray[np.uint8], scale: float
+) -> tuple[Any, NDArray[Any], NDArray[np.uint8]]:
+    if scale == 1:
+        return pixels, labels, status
+    rows, columns = (nearest_index(n, scale) for n in labels.shape[-2:])
+    nearest = (..., rows[:, None], columns[None])
+    whole = (slice(None),) * pixels.ndim
+    return Rescaled(pixels, scale)[whole], labels[nearest], status[nearest]
 
 
 class PatchSampler:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from napari_unet.events import Score
-from napari_unet.network import halo
 from napari_unet.prediction import PredictConfig, activate, decode, tiled_forward
 from napari_unet.training.metrics import Matches, iou, match_objects
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.models import DecoderSpec, Model, ModelSpec
+    from napari_unet.models import DecoderSpec, Model
     from napari_unet.training.sampling import Field
 
 __all__ = [
@@ -61,12 +60,12 @@ class Paired:
 
 
 def hold_out(
-    fields: Sequence[Field], fraction: float, spec: ModelSpec, rng: np.random.Generator
+    fields: Sequence[Field], fraction: float, margin: Sequence[int], rng: np.random.Generator
 ) -> tuple[list[Field], list[Field]]:
     """Split fields into those to learn from and those to score on.
 
     With four or more groups whole groups are held out, and scored where they are checked completely; else blocks
-    that are, at the same place in all planes of a group, with a gap of one halo around them. Nothing is held out
+    that are, at the same place in all planes of a group, with a gap of `margin` around them. Nothing is held out
     where fewer than `MIN_HELD_OUT_OBJECTS` objects would be in it, or where the rest would teach nothing.
 
     Parameters
@@ -74,7 +73,8 @@ def hold_out(
     fields : sequence of Field
     fraction : float
         Share of the objects to hold out, 0 to 1. 0: nothing.
-    spec : ModelSpec
+    margin : sequence of int
+        How far the network sees, per axis: its halo.
     rng : numpy Generator
 
     Returns
@@ -92,10 +92,10 @@ def hold_out(
     rng.shuffle(names)
     if len(groups) >= 4:
         chosen = _until(names, lambda name: sum(map(_complete_objects, groups[name])), wanted, len(groups) // 2)
-        held = [field for name in chosen for field in groups[name] if _complete_objects(field)]
+        held = [field for name in chosen for field in groups[name] if _is_complete(field)]
         rest = [field for name in names if name not in chosen for field in groups[name]]
     else:
-        rest, held = _hold_out_blocks(groups, wanted, spec, rng)
+        rest, held = _hold_out_blocks(groups, wanted, margin, rng)
     enough = sum(map(_object_count, held)) >= MIN_HELD_OUT_OBJECTS
     return (rest, held) if enough and _teach_both(rest) else (list(fields), [])
 
@@ -189,8 +189,12 @@ def _object_count(field: Field) -> int:
     return int(np.count_nonzero(ids))
 
 
+def _is_complete(field: Field) -> bool:
+    return bool(field.checked.mean() > 0.95)
+
+
 def _complete_objects(field: Field) -> int:
-    return _object_count(field) if field.checked.mean() > 0.95 else 0
+    return _object_count(field) if _is_complete(field) else 0
 
 
 def _teach_both(fields: Sequence[Field]) -> bool:
@@ -214,10 +218,8 @@ def _until(names: Sequence[str], objects: Any, wanted: float, most: int) -> list
 
 
 def _hold_out_blocks(
-    groups: dict[str, list[Field]], wanted: float, spec: ModelSpec, rng: np.random.Generator
+    groups: dict[str, list[Field]], wanted: float, margin: Sequence[int], rng: np.random.Generator
 ) -> tuple[list[Field], list[Field]]:
-    with torch.device("meta"):  # its shape is all that is asked for
-        margin = halo(spec.build_network())
     rest: dict[str, list[Field]] = {name: list(fields) for name, fields in groups.items()}
     held: list[Field] = []
     count = 0

@@ -1,0 +1,109 @@
+"""Rescaling on one global grid: a block of the rescaled image is the same whichever way it is cut out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Rescaled", "covering", "nearest_index", "resample_plane", "scaled_length"]
+
+
+def scaled_length(n: int, scale: float) -> int:
+    """Return how many voxels an axis of `n` has after scaling: at least one."""
+    return max(1, round(n * scale))
+
+
+class Rescaled:
+    """An image scaled in the plane (its last two axes), computed where it is read.
+
+    Voxel ``i`` of the result covers ``[i / scale, (i + 1) / scale)`` of the source, for all blocks alike, so tiles
+    have no seams. Linear interpolation; where it shrinks, the mean over what a voxel covers.
+
+    Parameters
+    ----------
+    image : array
+        ``C(Z)YX``, NumPy or dask.
+    scale : float
+        Factor by which objects get larger.
+    """
+
+    def __init__(self, image: Any, scale: float) -> None:
+        self._image = image
+        self._scale = scale
+        self.shape: tuple[int, ...] = (*image.shape[:-2], *(scaled_length(n, scale) for n in image.shape[-2:]))
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.float32]:
+        """Return a block; `key` has one slice, with a step of one, for each axis."""
+        *lead, rows, columns = key
+        (row_part, row_weights), (column_part, column_weights) = (
+            _weights(range(*part.indices(m)), n, self._scale)
+            for part, m, n in zip((rows, columns), self.shape[-2:], self._image.shape[-2:], strict=True)
+        )
+        source = np.asarray(self._image[(*lead, row_part, column_part)]).astype(np.float32)
+        return _apply(source, row_weights, column_weights)
+
+
+def resample_plane(
+    array: NDArray[np.float32], first: Sequence[int], scale: float, region: Sequence[slice], full: Sequence[int]
+) -> NDArray[np.float32]:
+    """Bring a block of a rescaled image back to the grid that it was rescaled from.
+
+    Parameters
+    ----------
+    array : ndarray
+        ``C(Z)YX``, block of the rescaled image.
+    first : sequence of int
+        Its first row and column there.
+    scale : float
+        The factor it was rescaled by.
+    region : sequence of slice
+        Rows and columns of the original grid to return; the block must cover them.
+    full : sequence of int
+        Rows and columns of the whole rescaled image.
+
+    Returns
+    -------
+    ndarray of float32
+    """
+    parts, weights = zip(
+        *(_weights(range(r.start, r.stop), n, 1 / scale) for r, n in zip(region, full, strict=True)), strict=True
+    )
+    rows, columns = (slice(p.start - start, p.stop - start) for p, start in zip(parts, first, strict=True))
+    return _apply(array[..., rows, columns], *weights)
+
+
+def covering(region: slice, scale: float, full: int) -> slice:
+    """Return the rescaled voxels that `resample_plane` needs for a region of the original grid, along one axis."""
+    part, _ = _weights(range(region.start, region.stop), full, 1 / scale)
+    return part
+
+
+def nearest_index(n: int, scale: float) -> NDArray[np.intp]:
+    """Return for each voxel of a rescaled axis the source voxel that its centre lies in: for labels."""
+    centres = (np.arange(scaled_length(n, scale)) + 0.5) / scale
+    return np.minimum(centres.astype(np.intp), n - 1)
+
+
+def _apply(source: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = np.matmul(np.matmul(rows, source), columns.T)
+    return result
+
+
+def _weights(target: range, n: int, scale: float) -> tuple[slice, NDArray[np.float32]]:
+    """Return which of `n` source voxels the target voxels need along one axis, and with which weights.
+
+    A triangle around each target's centre, one source voxel wide at least, one target voxel wide where it shrinks.
+    """
+    width = max(1.0, 1 / scale)
+    centres = (np.arange(target.start, target.stop) + 0.5) / scale - 0.5
+    low = max(0, min(n - 1, int(np.floor(centres[0] - width)) + 1))
+    high = min(n, max(low + 1, int(np.ceil(centres[-1] + width))))
+    distance = np.abs(np.arange(low, high)[None] - centres.clip(0, n - 1)[:, None])
+    weights = np.maximum(0.0, 1 - distance / width)
+    return slice(low, high), (weights / weights.sum(1, keepdims=True)).astype(np.float32)
