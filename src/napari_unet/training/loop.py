@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -240,7 +240,9 @@ def _iter_steps(
     if best is not None:
         result.network.load_state_dict(best[1])
     with threads(trainer.threads):
-        return _finish(result, parent, fields, held_out, history=history, config=config, stopped=stopped)
+        trained = _finish(result, parent, fields, held_out, history=history, config=config, stopped=stopped)
+    spec = trained.model.spec.model_copy(update={"object_diameter_px": _object_diameter(model.spec, samples, fields)})
+    return replace(trained, model=Model(trained.model.network, spec))
 
 
 class _Trainer:
@@ -417,7 +419,6 @@ def _finish(
         final = score_maps(maps, held_out, decoder)
     looked_at = held_out or fields
     paired = None if parent is None else compare(parent, result, looked_at, exact, held_out=bool(held_out))
-    diameters = [d for f in fields if (d := median_diameter(np.where(f.checked, f.targets.objects, 0))) is not None]
     provenance = {
         **({"parent": result.spec.name} if parent else {}),
         "date": date.today().isoformat(),
@@ -428,12 +429,17 @@ def _finish(
         "config": config.model_dump(mode="json"),
         **({"score": vars(final)} if final else {}),
     }
-    update = {
-        "provenance": provenance,
-        "object_diameter_px": float(np.median(diameters)) if diameters else None,
-    }
-    model = Model(result.network.eval().requires_grad_(True), result.spec.model_copy(update=update))
+    spec = result.spec.model_copy(update={"provenance": provenance})
+    model = Model(result.network.eval().requires_grad_(True), spec)
     return Trained(model, history, final, paired, stopped)
+
+
+def _object_diameter(spec: ModelSpec, samples: Sequence[Annotated], fields: Sequence[LearningField]) -> float | None:
+    """Return the size of the objects that a model has learned from; unchanged where they were rescaled to it."""
+    if spec.task != "instances" or any(sample.object_diameter_px for sample in samples):
+        return spec.object_diameter_px
+    diameters = [d for f in fields if (d := median_diameter(np.where(f.checked, f.targets.objects, 0))) is not None]
+    return float(np.median(diameters)) if diameters else spec.object_diameter_px
 
 
 def _drain(steps: Generator[Event, None, Trained]) -> Trained:
