@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from napari_unet import Annotated
+
+from napari_unet import Annotated, TrainConfig, Trained, train
 from napari_unet.models import Model, ModelSpec, NetworkSpec
+from napari_unet.network import valid_input_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,7 @@ settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("tests")
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the networks are tiny; on a busy machine more threads wait for each other
 
 
 @pytest.fixture(autouse=True)
@@ -89,12 +91,17 @@ def tiny_spec() -> Callable[..., ModelSpec]:
 
 
 def make_model(**changes: Any) -> Model:
-    """Return a tiny model with fixed random weights."""
+    """Return a tiny model with fixed random weights, whose maps of an image of noise go from almost 0 to almost 1."""
     spec = small_spec(**changes)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        network = spec.build_network()
-    return Model(network.eval(), spec)
+        network = spec.build_network().eval()
+        noise = torch.rand(1, spec.in_channels, *valid_input_size(network, (32,) * spec.spatial_dims))
+        spatial = tuple(range(2, noise.ndim))
+        spread, mean = torch.std_mean(network(noise), (0, *spatial))
+        network.head.weight *= (2 / spread).reshape(-1, *(1,) * (noise.ndim - 1))
+        network.head.bias.copy_(-2 * mean / spread)
+    return Model(network, spec)
 
 
 @pytest.fixture
@@ -106,9 +113,28 @@ def tiny_model() -> Callable[..., Model]:
 def disc_samples() -> Callable[..., list[Annotated]]:
     """Return a maker of annotated images of discs."""
 
-    def make(count: int, shape: tuple[int, ...] = (64, 64), radius: float = 5, **others: Any) -> list[Annotated]:
-        pictures = [draw_discs(shape, radius, count=12, seed=100 + n) for n in range(count)]
-        axes = "YX" if len(shape) == 2 else "ZYX"
-        return [Annotated(image, labels, axes=axes, name=f"{n}", **others) for n, (image, labels) in enumerate(pictures)]
+    return annotated_discs
 
-    return make
+
+def annotated_discs(count: int, shape: tuple[int, ...] = (64, 64), radius: float = 5, **others: Any) -> list[Annotated]:
+    pictures = [draw_discs(shape, radius, count=12, seed=100 + n) for n in range(count)]
+    axes = "YX" if len(shape) == 2 else "ZYX"
+    return [Annotated(image, labels, axes=axes, name=f"{n}", **others) for n, (image, labels) in enumerate(pictures)]
+
+
+def quick_config(**changes: Any) -> TrainConfig:
+    """Return a training of small patches on one thread of the CPU that learns fast."""
+    quick = {"steps": 3, "batch": 4, "patch": 32, "learning_rate": 1e-2, "ema": 0.9, "validation": 0.0}
+    return TrainConfig(**{**quick, "device": "cpu", "precision": "float32", "threads": 1, **changes})
+
+
+@pytest.fixture
+def quick() -> Callable[..., TrainConfig]:
+    return quick_config
+
+
+@pytest.fixture(scope="session")
+def disc_training() -> Trained:
+    """Return what a short training on discs gives: a model that really finds them. Do not change it."""
+    spec = small_spec(network={"features": (8, 12, 16)})
+    return train(annotated_discs(6), quick_config(steps=120, batch=8), spec=spec)

@@ -46,14 +46,14 @@ class Annotated:
     intensity_range : pair of tuples of float, optional
         Intensities of each channel that become 0 and 1. None: measured on `image`. Give it where `image` is a part
         of a larger one, which is normalised as a whole.
+    object_diameter_px : float, optional
+        Typical diameter of the objects; the image is rescaled so that they are as large as the model's.
+        None: not rescaled.
 
     Raises
     ------
     AnnotationError
         If labels and image differ in shape, or the labels are not integers.
-    object_diameter_px : float, optional
-        Typical diameter of the objects; the image is rescaled so that they are as large as
-        the model's. None: not rescaled.
     """
 
     image: Any

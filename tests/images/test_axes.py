@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from napari_unet.errors import ImageError
 from napari_unet.images import check_axes, from_canonical, guess_axes, label_axes, to_canonical
 

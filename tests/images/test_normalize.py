@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask.array as da
+import dask.array
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from napari_unet.errors import ImageError
 from napari_unet.images import Normalization, measure_normalization, to_canonical
+
+da: Any = dask.array
 
 
 def test_percentiles_become_0_and_1(rng: np.random.Generator) -> None:

@@ -65,3 +65,11 @@ def test_labels_are_read_where_the_centres_lie(n: int, scale: float) -> None:
     assert index[-1] <= n - 1
     if scale >= 1:
         assert set(index) == set(range(n))
+
+
+def test_damaged_pixel_stays_where_it_is() -> None:
+    image = np.random.default_rng(0).random((1, 40, 50))
+    image[0, 20, 30] = np.nan
+    clean = np.nan_to_num(image)
+    rescaled = Rescaled(image, 0.7, np.nan_to_num)
+    np.testing.assert_array_equal(rescaled[:, :, :], Rescaled(clean, 0.7)[:, :, :])

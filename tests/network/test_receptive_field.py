@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from napari_unet import UNet
 from napari_unet.errors import PredictionError
 from napari_unet.network import alignment, halo, receptive_radius, valid_input_size
@@ -41,7 +42,7 @@ def open_network(arguments: dict[str, Any]) -> UNet:
 
 @torch.no_grad()
 def reach(network: UNet, axis: int) -> list[tuple[int, int]]:
-    """Return for each input position of one grid cell the first and last output, as positions in the image, it moves."""
+    """Return for each input position of a grid cell how far away the first and the last output lie that it moves."""
     step, radius = alignment(network)[axis], receptive_radius(network)[axis]
     margin = halo(network)[axis] if network.padding == "valid" else 0
     wanted = [1] * network.spatial_dims

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from napari_unet import UNet
 from napari_unet.errors import ConfigError, PredictionError
-from torch import nn
+from napari_unet.network import alignment, halo, valid_input_size
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -26,7 +28,9 @@ def convolutions(network: nn.Module) -> list[Any]:
 def shapes_inside(network: UNet, size: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return channels and size after each convolution, in the order in which they are computed."""
     shapes: list[tuple[int, ...]] = []
-    hooks = [c.register_forward_hook(lambda *args: shapes.append(tuple(args[2].shape[1:]))) for c in convolutions(network)]
+    hooks = [
+        c.register_forward_hook(lambda *args: shapes.append(tuple(args[2].shape[1:]))) for c in convolutions(network)
+    ]
     network(torch.empty(1, network.in_channels, *size, device="meta"))
     for hook in hooks:
         hook.remove()
@@ -40,7 +44,12 @@ def test_paper_figure_1_is_reproduced_convolution_by_convolution() -> None:
         64: [570, 568], 128: [282, 280], 256: [138, 136], 512: [66, 64], 1024: [30, 28],
     }  # fmt: skip
     expected = [(features, n, n) for features, pair in sizes.items() for n in pair]
-    for features, up, pair in ((512, 56, [54, 52]), (256, 104, [102, 100]), (128, 200, [198, 196]), (64, 392, [390, 388])):
+    for features, up, pair in (
+        (512, 56, [54, 52]),
+        (256, 104, [102, 100]),
+        (128, 200, [198, 196]),
+        (64, 392, [390, 388]),
+    ):
         expected += [(features, n, n) for n in (up, *pair)]
     assert shapes_inside(network, (572, 572)) == [*expected, (2, 388, 388)]
 
@@ -178,3 +187,25 @@ def test_valid_network_refuses_what_would_leave_nothing(n: int) -> None:
 def test_volume_into_a_network_of_planes_is_refused() -> None:
     with pytest.raises(PredictionError, match="BCYX"):
         UNet(features=(2, 2))(torch.zeros(1, 1, 8, 8, 8))
+
+
+@pytest.mark.parametrize(("dims", "features"), [(2, (3, 4, 5)), (3, (2, 3))])
+@torch.no_grad()
+def test_valid_network_answers_as_a_padded_one_does_far_from_the_padding(dims: Any, features: tuple[int, ...]) -> None:
+    # the same weights give the same answer, so skips are cropped at their centre
+    torch.manual_seed(0)
+    padded = UNet(dims, 1, 1, features=features, norm="none").double()
+    cropped = UNet(dims, 1, 1, features=features, norm="none", padding="valid").double()
+    cropped.load_state_dict(padded.state_dict())
+    margin, far = halo(cropped)[0], halo(padded)[0]
+    size = valid_input_size(cropped, (2 * (margin + far) + 4 * alignment(padded)[0],) * dims)
+    x = torch.randn(1, 1, *size, dtype=torch.float64)
+    # its poolings lie on another grid: that of the image less what it cuts off above them
+    cut = sum(2 * 2**level for level in range(padded.depth))
+    window: tuple[Any, ...] = (..., *(slice(cut, -cut) for _ in size))
+    reference = padded(x[window])
+    answer = cropped(x)
+    inner: tuple[Any, ...] = (..., *(slice(far, n - far) for n in answer.shape[2:]))
+    same: tuple[Any, ...] = (..., *(slice(far + margin - cut, n - far + margin - cut) for n in answer.shape[2:]))
+    assert answer[inner].numel() > 0
+    torch.testing.assert_close(answer[inner], reference[same])

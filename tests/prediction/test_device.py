@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ def test_cpu_is_always_there_and_last() -> None:
 
 @pytest.mark.parametrize("name", ["cdua", "cpu:x", "", "meta"])
 def test_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
-    with pytest.raises(ConfigError, match="there is .*cpu"):
+    with pytest.raises(ConfigError, match=r"there is .*cpu"):
         pick_device(name)
 
 
@@ -56,7 +58,7 @@ def test_free_memory_is_positive_and_threads_are_given_back() -> None:
     assert free_memory(torch.device("cpu")) > 0
     assert thread_count() >= 1
     before = torch.get_num_threads()
-    with pytest.raises(KeyError), threads(before + 1):
+    with suppress(KeyError), threads(before + 1):
         assert torch.get_num_threads() == before + 1
         raise KeyError
     assert torch.get_num_threads() == before

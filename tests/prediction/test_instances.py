@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -35,9 +37,10 @@ def ideal_maps(labels: Labels) -> NDArray[np.float32]:
     return maps
 
 
-def same_partition(a: NDArray[np.int_], b: NDArray[np.int_]) -> bool:
+def same_partition(a: NDArray[Any], b: NDArray[Any]) -> bool:
     pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
-    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1] and ((a > 0) == (b > 0)).all()
+    one_to_one = len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+    return one_to_one and np.array_equal(a > 0, b > 0)
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import dask.array as da
+import dask.array
 import numpy as np
 import pytest
 import torch
@@ -26,6 +26,7 @@ from napari_unet.prediction import activate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+da: Any = dask.array
 Make = Callable[..., Model]
 CPU = PredictConfig(device="cpu", min_size=0)
 
@@ -53,7 +54,8 @@ def drain(steps: Any) -> tuple[list[Any], Prediction]:
 
 def same_partition(a: NDArray[Any], b: NDArray[Any]) -> bool:
     pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
-    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1] and ((a > 0) == (b > 0)).all()
+    one_to_one = len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+    return one_to_one and np.array_equal(a > 0, b > 0)
 
 
 # axes
@@ -438,9 +440,9 @@ def test_object_size_rescales_the_image_and_brings_the_maps_back(model: Model) -
 
 def test_object_size_near_that_of_the_model_or_unknown_to_it_changes_nothing(model: Model) -> None:
     image = np.random.default_rng(0).random((40, 50))
-    for known, given in ((10.0, 10.5), (None, 30.0)):
+    for known, wanted in ((10.0, 10.5), (None, 30.0)):
         sized = Model(model.network, model.spec.model_copy(update={"object_diameter_px": known}))
-        result = predict(image, sized, config=CPU.model_copy(update={"object_diameter_px": given}))
+        result = predict(image, sized, config=CPU.model_copy(update={"object_diameter_px": wanted}))
         assert result.provenance["scale"] == 1
 
 
@@ -454,3 +456,17 @@ def test_rescaled_view_gets_what_the_whole_gets(model: Model) -> None:
         assert whole.maps is not None
         assert view.maps is not None
         np.testing.assert_allclose(view.maps, whole.maps[:, 17:80, 33:90], atol=2e-5)
+
+
+def test_damaged_pixels_spoil_nothing_where_the_image_is_rescaled(stack: NDArray[Any], tiny_model: Make) -> None:
+    model = tiny_model(object_diameter_px=10.0)
+    config = PredictConfig(device="cpu", object_diameter_px=14)
+    image = stack[0, 0, 0].copy()
+    known = measure_normalization(image[None, None, None])
+    clean = predict(image, model, config=config, normalization=known, return_maps=True)
+    image[1, 2], image[2, 2], image[1, 1] = np.nan, np.inf, 1e300
+    damaged = predict(image, model, config=config, normalization=known, return_maps=True)
+    assert clean.maps is not None
+    assert damaged.maps is not None
+    assert np.isfinite(damaged.maps).all()
+    assert np.ptp(damaged.maps) > 0.1

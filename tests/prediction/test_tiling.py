@@ -37,9 +37,9 @@ def random_network(name: str) -> UNet:
     with torch.no_grad():
         for key, tensor in network.state_dict().items():
             if tensor.is_floating_point():
-                tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.1)
-                if "weight" in key and tensor.ndim > 1:
-                    tensor /= tensor[0].numel() ** 0.5
+                fan_in = tensor[0].numel() if "weight" in key and tensor.ndim > 1 else 1
+                values = torch.rand(tensor.shape, generator=generator, dtype=torch.float64) + 0.1
+                tensor.copy_(values / fan_in**0.5)
     return network
 
 
@@ -60,7 +60,7 @@ def untiled(network: UNet, image: NDArray[np.float64]) -> NDArray[np.float64]:
     output = network(torch.from_numpy(mirrored)[None])[0].numpy()
     cut = margins if network.padding == "valid" else (0,) * len(size)
     inner = tuple(slice(side[0] - c, side[0] - c + n) for side, c, n in zip(sides, cut, size, strict=True))
-    return output[(slice(None), *inner)]
+    return np.asarray(output[(slice(None), *inner)])
 
 
 @given(start=st.integers(-200, 200), length=st.integers(0, 100), n=st.integers(1, 40))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_unet.annotation import Status
 from napari_unet.correction import (
@@ -25,6 +26,8 @@ from napari_unet.gui.strokes import StrokeRecorder
 from napari_unet.images import measure_normalization, to_canonical
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
@@ -133,8 +136,7 @@ class ObjectDocument(_OnImage):
         self._journal = Journal()
         self._highest = 0
         self._recorder = StrokeRecorder(self._layer, self.fresh_id, self._on_stroke)
-        self._layer.bind_key("Control-Z", self._undo_key)
-        self._layer.bind_key("Control-Shift-Z", self._redo_key)
+        _bind_keys(self._layer, self.undo, self.redo)
 
     @property
     def editable(self) -> Labels:
@@ -205,16 +207,7 @@ class ObjectDocument(_OnImage):
     def close(self) -> None:
         """Let go of the layers; they stay in the viewer."""
         self._recorder.disconnect()
-        self._layer.bind_key("Control-Z", None, overwrite=True)
-        self._layer.bind_key("Control-Shift-Z", None, overwrite=True)
-
-    def _undo_key(self, layer: Labels) -> None:
-        del layer
-        self.undo()
-
-    def _redo_key(self, layer: Labels) -> None:
-        del layer
-        self.redo()
+        _bind_keys(self._layer, None, None)
 
     def _on_stroke(self, before: NDArray[Any], after: NDArray[Any], box: Box, erased: NDArray[np.bool_]) -> None:
         self._perform(stroke(before, after, self.status, box, erased))
@@ -253,7 +246,8 @@ class ClassDocument(_OnImage):
         self._annotations.selected_label = 2
         self._prediction.opacity = 0.35
         self._annotations.opacity = 0.8
-        self._annotations.events.paint.connect(self._on_change)
+        self._annotations.events.paint.connect(self._on_paint)
+        _bind_keys(self._annotations, self.undo, self.redo)
 
     @property
     def editable(self) -> Labels:
@@ -306,10 +300,28 @@ class ClassDocument(_OnImage):
 
     def close(self) -> None:
         """Let go of the layers; they stay in the viewer."""
-        self._annotations.events.paint.disconnect(self._on_change)
+        self._annotations.events.paint.disconnect(self._on_paint)
+        _bind_keys(self._annotations, None, None)
+
+    def _on_paint(self) -> None:
+        # the polygon tells before it writes
+        QTimer.singleShot(0, self._on_change)
 
     def _on_change(self) -> None:
         self.changed.emit()
+
+
+def _bind_keys(layer: Labels, undo: Callable[[], bool] | None, redo: Callable[[], bool] | None) -> None:
+    """Put undo and redo on the keys of napari's own history of the layer, or give them back to it."""
+
+    def on_key(act: Callable[[], bool]) -> Callable[[Labels], None]:
+        def press(_: Labels) -> None:
+            act()
+
+        return press
+
+    for key, act in (("Control-Z", undo), ("Control-Shift-Z", redo)):
+        layer.bind_key(key, None if act is None else on_key(act), overwrite=True)
 
 
 def kind_of(spec: ModelSpec | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from napari_unet.correction import Box
 
 __all__ = [
+    "Shelf",
     "axes_choices",
     "image_layers",
     "is_usable_image",
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 _STATUS_COLORS = {None: "transparent", 0: "transparent", 1: "#30d158", 2: "#ff9f0a"}
+_OURS = "napari-unet"
+"""Key in the metadata of the outlines that we make."""
 _AXES_CHOICES = {
     2: ("YX",),
     3: ("ZYX", "TYX", "CYX"),
@@ -95,7 +99,43 @@ def make_overlay(labels: Labels, data: NDArray[Any], name: str, *, outline_of_st
         layer.colormap = DirectLabelColormap(color_dict=_STATUS_COLORS)
     layer.contour = 1 if outline_of_status else 2
     layer.editable = False
+    layer.metadata[_OURS] = True
     return layer
+
+
+class Shelf:
+    """Puts layers into a viewer, and outlines away while its display is 3-D: napari cannot draw them there.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or Viewer
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._put_away: list[Labels] = []
+        # napari slices the layers before it tells us, and warns of what is put away right after
+        warnings.filterwarnings("ignore", message="Contours are not displayed during 3D rendering")
+        viewer.dims.events.ndisplay.connect(self._follow_display)
+
+    def add(self, layer: Labels) -> None:
+        """Put a layer into the viewer."""
+        if self._viewer.dims.ndisplay == 3 and layer.contour > 0:
+            layer.visible = False
+            self._put_away.append(layer)
+        self._viewer.add_layer(layer)
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self._viewer.dims.events.ndisplay.disconnect(self._follow_display)
+
+    def _follow_display(self) -> None:
+        flat = self._viewer.dims.ndisplay == 2
+        if not flat:
+            ours = (one for one in self._viewer.layers if isinstance(one, Labels) and one.metadata.get(_OURS))
+            self._put_away = [layer for layer in ours if layer.visible]
+        for layer in self._put_away:
+            layer.visible = flat
 
 
 def view_box(layer: Labels, current_step: tuple[int, ...], *, whole_plane: bool = False) -> Box:

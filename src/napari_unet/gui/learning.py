@@ -141,7 +141,8 @@ class Learning:
             shown[box] = result.labels
             overlay = make_overlay(document.editable, shown, "preview of the new model", outline_of_status=False)
             overlay.colormap = document.layers[0].colormap
-            self._preview = bench.viewer.add_layer(overlay)
+            bench.shelf.add(overlay)
+            self._preview = overlay
             bench.viewer.layers.selection.active = document.editable
             session.say("Trained. The outlines show what the new model finds here: use it, or keep the old one?")
 

@@ -78,6 +78,7 @@ class UNetPanel(QWidget):
         self.source.close_connections()
         self.correct.close_connections()
         self.workbench.close()
+        self.deleteLater()
 
     def _lay_out(self) -> None:
         inside = QWidget()

@@ -65,6 +65,7 @@ class TrainPanel(Section):
             "image",
             "model",
             "training",
+            "prediction",
             "checked",
             "corrected",
             "has_preview",
@@ -99,6 +100,8 @@ class TrainPanel(Section):
         self.verdict.setText(session.verdict)
         for one in (self.compare, self.use_new, self.keep_old):
             one.setVisible(session.has_preview)
+        # it segments again, and one prediction runs at a time: that of the preview ends first
+        self.use_new.setEnabled(session.prediction is JobState.IDLE)
         set_highlight(self.use_new, session.has_preview)
         set_highlight(self.train, session.checked > 0 and not busy and not session.has_preview)
 

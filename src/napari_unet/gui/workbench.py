@@ -8,7 +8,7 @@ from napari_unet.errors import UNetError
 from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.document import ClassDocument, Document, ObjectDocument, kind_of
 from napari_unet.gui.jobs import Jobs
-from napari_unet.gui.layers import axes_choices, image_layers, is_usable_image, view_box
+from napari_unet.gui.layers import Shelf, axes_choices, image_layers, is_usable_image, view_box
 from napari_unet.gui.learning import Learning, ask_for_truth
 from napari_unet.gui.session import JobState, Scope, Session, Tool
 from napari_unet.images import label_axes
@@ -67,6 +67,8 @@ class Workbench:
         Labels of the chosen image; made with the first segmentation or stroke.
     model : Model or None
         The model in use; None for a new one that is not trained yet.
+    shelf : Shelf
+        Where the layers are put that it makes.
     jobs : Jobs
     learning : Learning
     """
@@ -81,6 +83,7 @@ class Workbench:
         self.model: Model | None = None
         self.jobs = Jobs(session, on_training_event or (lambda _: None))
         self.learning = Learning(self)
+        self.shelf = Shelf(viewer)
         self._draft: ModelSpec | None = None
         self._documents: list[Document] = []
         self._problem: str | None = None
@@ -280,6 +283,7 @@ class Workbench:
         self._closed = True
         model_imported.disconnect(self.choose_model)
         self.jobs.abandon()
+        self.shelf.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         for document in self._documents:
             self._let_go(document)
@@ -301,7 +305,7 @@ class Workbench:
         if self.document is not None:
             for layer in self.document.layers:
                 if layer not in self.viewer.layers:
-                    self.viewer.add_layer(layer)
+                    self.shelf.add(layer)
             return self.document
         image, spec = self.image, self.spec
         if image is None or not self.session.image:
@@ -318,7 +322,7 @@ class Workbench:
             else ObjectDocument(image, self.session.axes, name, kind)
         )
         for layer in document.layers:
-            self.viewer.add_layer(layer)
+            self.shelf.add(layer)
         self.viewer.layers.selection.active = document.editable
         document.changed.connect(self._update_counts)
         document.editable.mouse_drag_callbacks.insert(0, self._on_click)

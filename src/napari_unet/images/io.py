@@ -63,6 +63,8 @@ def read_image(path: str | Path) -> ImageFile:
         else:
             data = np.asarray(imageio.imread(path, plugin="pillow"))
             axes = "YXS" if data.ndim == 3 else "YX"
+        if data.ndim < 2:
+            raise ValueError("there is no image in it")
     except Exception as error:  # a damaged file can make its decoder raise almost anything
         raise ImageError(f"{path.name} cannot be read ({error}). Open and save it again in Fiji, as TIFF.") from error
     known = set(axes) <= set("TCZYXS") and len(axes) == data.ndim and {"X", "Y"} <= set(axes)

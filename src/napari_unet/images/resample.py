@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,11 +31,15 @@ class Rescaled:
         ``C(Z)YX``, NumPy or dask.
     scale : float
         Factor by which objects get larger.
+    prepare : callable, optional
+        Applied to each block of the source that is read: the normalisation. It comes first, because one NaN would
+        spread over all that is interpolated with it.
     """
 
-    def __init__(self, image: Any, scale: float) -> None:
+    def __init__(self, image: Any, scale: float, prepare: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray) -> None:
         self._image = image
         self._scale = scale
+        self._prepare = prepare
         self.shape: tuple[int, ...] = (*image.shape[:-2], *(scaled_length(n, scale) for n in image.shape[-2:]))
 
     def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.float32]:
@@ -45,8 +49,8 @@ class Rescaled:
             _weights(range(*part.indices(m)), n, self._scale)
             for part, m, n in zip((rows, columns), self.shape[-2:], self._image.shape[-2:], strict=True)
         )
-        source = np.asarray(self._image[(*lead, row_part, column_part)]).astype(np.float32)
-        return _apply(source, row_weights, column_weights)
+        source = self._prepare(np.asarray(self._image[(*lead, row_part, column_part)]))
+        return _apply(source.astype(np.float32, copy=False), row_weights, column_weights)
 
 
 def resample_plane(

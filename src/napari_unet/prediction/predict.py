@@ -160,7 +160,8 @@ def iter_predict(
         t, z = source
         pixels = canonical[t, :, z] if spec.spatial_dims == 2 else canonical[t]
         one = np.empty((len(spec.maps), *(s.stop - s.start for s in runner.region)), np.float32)
-        for notice in runner.run(view.source(pixels), _activated(one, spec), stop, prepare=normalization.apply):
+        source_image, prepare = view.source(pixels, normalization)
+        for notice in runner.run(source_image, _activated(one, spec), stop, prepare=prepare):
             yield progress.advance()
             if notice is not None:
                 yield notice
@@ -279,9 +280,11 @@ class _View:
         rescaled = [covering(part, scale, n) for part, n in zip(self._wanted, self._full, strict=True)]
         self.region = wanted if scale == 1 else [*wanted[:-2], *rescaled]
 
-    def source(self, pixels: Any) -> Any:
-        """Return a frame (``C(Z)YX``) on the grid that the network sees."""
-        return pixels if self.scale == 1 else Rescaled(pixels, self.scale)
+    def source(self, pixels: Any, normalization: Normalization) -> tuple[Any, Callable[[NDArray[Any]], NDArray[Any]]]:
+        """Return a frame (``C(Z)YX``) on the grid that the network sees, and what is still to do with its blocks."""
+        if self.scale == 1:
+            return pixels, normalization.apply
+        return Rescaled(pixels, self.scale, normalization.apply), np.asarray
 
     def restore(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return maps of the region on the grid of the image."""

@@ -163,12 +163,16 @@ class TileRunner:
             return
         for first in range(0, len(tiles), self._batch_limit):
             some = tiles[first : first + self._batch_limit]
+            outputs = None
             try:
                 outputs = self._forward(np.stack([prepare(self._cut(image, tile)) for tile in some]), some[0].core)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self._give_way(some, error)
+            if outputs is None:  # not before the error is gone, which holds on to the memory that was too little
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
                 self._predict(tiles[first:], image, write, prepare)
                 return
             for tile, output in zip(some, outputs, strict=True):
@@ -193,8 +197,6 @@ class TileRunner:
         PredictionError
             If there is nothing left to give.
         """
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
         core = tiles[0].core
         halves = tuple(max(k, n // 2 // k * k) for n, k in zip(core, self._alignment, strict=True))
         if len(tiles) > 1:

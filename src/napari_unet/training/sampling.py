@@ -118,11 +118,14 @@ def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
                 continue
             pixels = image[frame[0], :, frame[1]] if spec.spatial_dims == 2 else image[frame[0]]
             pixels, frame_labels, frame_status = _rescaled(
-                pixels, labels[frame], status[frame], spec.scale_for(sample.object_diameter_px)
+                normalization.apply(np.asarray(pixels)),
+                labels[frame],
+                status[frame],
+                spec.scale_for(sample.object_diameter_px),
             )
             fields.append(
                 Field(
-                    image=normalization.apply(np.asarray(pixels)),
+                    image=pixels,
                     targets=_targets(frame_labels, frame_status, spec),
                     checked=frame_status == Status.CHECKED,
                     group=sample.group or f"{sample.name}, number {number}",
@@ -133,8 +136,8 @@ def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
 
 
 def _rescaled(
-    pixels: Any, labels: NDArray[Any], status: NDArray[np.uint8], scale: float
-) -> tuple[Any, NDArray[Any], NDArray[np.uint8]]:
+    pixels: NDArray[np.float32], labels: NDArray[Any], status: NDArray[np.uint8], scale: float
+) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.uint8]]:
     if scale == 1:
         return pixels, labels, status
     rows, columns = (nearest_index(n, scale) for n in labels.shape[-2:])

@@ -1,0 +1,363 @@
+"""Corrections as pure functions: what they change, and above all what they leave alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage as ndi
+
+from napari_unet import Status
+from napari_unet.correction import (
+    complete_area,
+    confirm_object,
+    delete_object,
+    enclosed_holes,
+    object_box,
+    refill,
+    stroke,
+)
+
+UNCHECKED, CHECKED, IGNORE = (np.uint8(one) for one in Status)
+SHAPES = st.sampled_from([(1, 1), (7, 9), (3, 6, 7), (2, 2, 5, 5)])
+
+
+@st.composite
+def documents(draw):
+    """Labels and status of a plane, a stack or a movie of stacks."""
+    shape = draw(SHAPES)
+    labels = draw(hnp.arrays(np.int32, shape, elements=st.integers(0, 4)))
+    status = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 2)))
+    return labels, status
+
+
+@st.composite
+def boxes(draw, shape):
+    box = []
+    for n in shape:
+        start = draw(st.integers(0, n - 1))
+        box.append(slice(start, draw(st.integers(start + 1, n))))
+    return tuple(box)
+
+
+@st.composite
+def edits(draw):
+    """Any edit of any document, with the document."""
+    labels, status = draw(documents())
+    box = draw(boxes(labels.shape))
+    number = int(draw(st.sampled_from(np.unique(labels[labels > 0]).tolist() or [1])))
+    other = draw(hnp.arrays(np.int32, labels[box].shape, elements=st.integers(0, 6)))
+    erased = draw(hnp.arrays(bool, labels[box].shape))
+    make = {
+        "delete": lambda: delete_object(labels, status, number),
+        "confirm": lambda: confirm_object(labels, status, number),
+        "complete": lambda: complete_area(labels, status, box),
+        "stroke": lambda: stroke(labels[box], other, status, box, erased),
+        "refill": lambda: refill(labels, status, other, box),
+    }
+    return labels, status, make[draw(st.sampled_from(sorted(make)))]()
+
+
+@given(edits())
+def test_an_edit_changes_its_box_only_and_can_be_taken_back(case):
+    labels, status, edit = case
+    if edit is None:
+        return
+    before = labels.copy(), status.copy()
+    edit.apply(labels, status)
+    outside = np.ones(labels.shape, bool)
+    outside[edit.box] = False
+    np.testing.assert_array_equal(labels[outside], before[0][outside])
+    np.testing.assert_array_equal(status[outside], before[1][outside])
+    changed = not (np.array_equal(labels, before[0]) and np.array_equal(status, before[1]))
+    assert edit.changes_nothing is not changed
+    once = labels.copy(), status.copy()
+    edit.apply(labels, status)
+    np.testing.assert_array_equal(labels, once[0])
+    np.testing.assert_array_equal(status, once[1])
+    edit.revert(labels, status)
+    np.testing.assert_array_equal(labels, before[0])
+    np.testing.assert_array_equal(status, before[1])
+    assert edit.nbytes >= 2 * (labels[edit.box].nbytes + status[edit.box].nbytes)
+
+
+@given(edits())
+def test_an_edit_is_a_copy_that_later_changes_cannot_spoil(case):
+    labels, status, edit = case
+    if edit is None:
+        return
+    before = labels.copy(), status.copy()
+    labels += 100
+    status[...] = 77
+    np.testing.assert_array_equal(edit.labels_before, before[0][edit.box])
+    np.testing.assert_array_equal(edit.status_before, before[1][edit.box])
+    assert edit.status_after.max() <= IGNORE
+
+
+@given(documents())
+def test_a_deleted_object_is_checked_background(case):
+    labels, status = case
+    for number in range(1, 6):
+        inside = labels == number
+        edit = delete_object(labels, status, number)
+        if not inside.any():
+            assert edit is None
+            continue
+        after, status_after = labels.copy(), status.copy()
+        edit.apply(after, status_after)
+        assert not (after == number).any()
+        np.testing.assert_array_equal(after[~inside], labels[~inside])
+        np.testing.assert_array_equal(status_after[~inside], status[~inside])
+        assert (status_after[inside & (status != IGNORE)] == CHECKED).all()
+        assert (status_after[status == IGNORE] == IGNORE).all()
+        assert edit.corrected == {number}
+
+
+@given(documents())
+def test_a_right_object_is_checked_in_all_planes_and_nothing_else_is(case):
+    labels, status = case
+    for number in range(1, 6):
+        inside = labels == number
+        edit = confirm_object(labels, status, number)
+        if not inside.any():
+            assert edit is None
+            continue
+        after, status_after = labels.copy(), status.copy()
+        edit.apply(after, status_after)
+        np.testing.assert_array_equal(after, labels)
+        np.testing.assert_array_equal(status_after, np.where(inside & (status != IGNORE), CHECKED, status))
+        assert edit.corrected == frozenset()
+
+
+@given(st.data())
+def test_a_complete_area_is_checked_but_for_what_is_ignored(data):
+    labels, status = data.draw(documents())
+    box = data.draw(boxes(labels.shape))
+    after, status_after = labels.copy(), status.copy()
+    complete_area(labels, status, box).apply(after, status_after)
+    np.testing.assert_array_equal(after, labels)
+    assert (status_after[box][status[box] != IGNORE] == CHECKED).all()
+    assert (status_after[box][status[box] == IGNORE] == IGNORE).all()
+
+
+@given(documents(), st.integers(1, 5))
+def test_object_box_is_the_tightest(case, number):
+    labels, _ = case
+    box = object_box(labels, number)
+    inside = labels == number
+    if box is None:
+        assert not inside.any()
+        return
+    assert np.count_nonzero(inside[box]) == np.count_nonzero(inside)
+    for axis in range(labels.ndim):
+        others = tuple(a for a in range(labels.ndim) if a != axis)
+        along = inside[box].any(axis=others)
+        assert along[0]
+        assert along[-1]
+
+
+# --- strokes ---------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_a_stroke_checks_what_it_changed_in_the_planes_where_it_did(data):
+    labels, status = data.draw(documents())
+    box = data.draw(boxes(labels.shape))
+    after = data.draw(hnp.arrays(np.int32, labels[box].shape, elements=st.integers(0, 6)))
+    before, nowhere = labels[box], np.zeros(labels[box].shape, bool)
+    edit = stroke(before, after, status, box, nowhere)
+    for plane in np.ndindex(before.shape[:-2]):
+        changed = before[plane] != after[plane]
+        touched = set(before[plane][changed]) | set(after[plane][changed])
+        expected = np.isin(after[plane], list(touched - {0})) | (changed & (after[plane] == 0))
+        np.testing.assert_array_equal(edit.status_after[plane][expected], CHECKED)
+        np.testing.assert_array_equal(edit.status_after[plane][~expected], status[box][plane][~expected])
+    moved = before != after
+    assert edit.corrected == (set(before[moved].tolist()) | set(after[moved].tolist())) - {0}
+
+
+@given(st.data())
+def test_the_eraser_checks_the_background_it_went_over(data):
+    labels, status = data.draw(documents())
+    box = data.draw(boxes(labels.shape))
+    erased = data.draw(hnp.arrays(bool, labels[box].shape))
+    after = np.where(erased, 0, labels[box])
+    edit = stroke(labels[box], after, status, box, erased)
+    assert (edit.status_after[erased] == CHECKED).all()
+    assert (edit.labels_after[erased] == 0).all()
+    untouched = ~erased & ~np.isin(labels[box], labels[box][erased])
+    np.testing.assert_array_equal(edit.status_after[untouched], status[box][untouched])
+
+
+def test_erasing_part_of_an_object_checks_the_rest_of_it():
+    labels = np.zeros((2, 8, 8), np.int32)
+    labels[:, 2:6, 2:6] = 3
+    status = np.zeros(labels.shape, np.uint8)
+    box = (slice(0, 1), slice(0, 8), slice(0, 8))
+    after = labels[box].copy()
+    after[0, 2] = 0
+    edit = stroke(labels[box], after, status, box, np.zeros(after.shape, bool))
+    np.testing.assert_array_equal(edit.status_after[0] == CHECKED, labels[0] == 3)
+    edit.apply(labels, status)
+    assert not status[1].any()
+
+
+# --- outlines --------------------------------------------------------------------------------------------
+
+MASKS = hnp.arrays(bool, (8, 9))
+
+
+@given(MASKS, MASKS)
+def test_holes_are_closed_by_the_stroke_or_stay_open(before, added):
+    after = before | added
+    closed = enclosed_holes(before, after)
+    assert not (closed & after).any()
+    inside = ndi.binary_fill_holes(after)
+    assert not (closed & ~inside).any()
+    # what was a hole before the stroke is the user's: no part of it is filled
+    was_hole = ndi.binary_fill_holes(before) & ~before
+    assert not (closed & was_hole).any()
+    # every hole is either filled whole or left whole
+    components, count = ndi.label(inside & ~after)
+    for number in range(1, count + 1):
+        assert closed[components == number].all() or not closed[components == number].any()
+
+
+@given(MASKS)
+def test_a_stroke_that_closes_nothing_fills_nothing(before):
+    assert not enclosed_holes(before, before).any()
+    assert not enclosed_holes(np.zeros_like(before), np.zeros_like(before)).any()
+
+
+def test_a_closed_outline_is_filled_and_an_open_one_is_not():
+    ring = np.zeros((7, 7), bool)
+    ring[1:6, 1:6] = True
+    ring[2:5, 2:5] = False
+    nothing = np.zeros_like(ring)
+    np.testing.assert_array_equal(enclosed_holes(nothing, ring), ndi.binary_fill_holes(ring) & ~ring)
+    ring[1, 3] = False
+    assert not enclosed_holes(nothing, ring).any()
+
+
+# --- segmenting again ------------------------------------------------------------------------------------
+
+
+@st.composite
+def refills(draw):
+    labels, status = draw(documents())
+    box = draw(boxes(labels.shape))
+    predicted = draw(hnp.arrays(np.int32, labels[box].shape, elements=st.integers(0, 5)))
+    return labels, status, predicted, box
+
+
+@given(refills())
+def test_refill_changes_no_voxel_that_is_checked_or_ignored(case):
+    labels, status, predicted, box = case
+    before = labels.copy(), status.copy()
+    refill(labels, status, predicted, box).apply(labels, status)
+    kept = before[1] != UNCHECKED
+    np.testing.assert_array_equal(labels[kept], before[0][kept])
+    np.testing.assert_array_equal(status, before[1])
+
+
+@given(refills())
+def test_refill_gives_each_new_object_an_id_of_its_own(case):
+    labels, status, predicted, box = case
+    free = status[box] == UNCHECKED
+    kept_labels = np.where(free, 0, labels[box])
+    after = refill(labels, status, predicted, box).labels_after
+    in_force = set(np.unique(labels).tolist())
+    owner = {}
+    for number in np.unique(predicted[free & (predicted > 0)]):
+        given_ids = set(np.unique(after[free & (predicted == number)]).tolist())
+        assert len(given_ids) == 1, "one predicted object became several"
+        (new,) = given_ids
+        if new and new in in_force:
+            assert new in kept_labels[predicted == number], "it continues an object that it does not touch"
+        elif new:
+            assert owner.setdefault(new, number) == number, "two predicted objects share a new id"
+    # where nothing was predicted there is nothing
+    assert not after[free & (predicted == 0)].any()
+
+
+@given(refills())
+def test_refill_lets_no_known_object_grow(case):
+    labels, status, predicted, box = case
+    free = status[box] == UNCHECKED
+    old = labels[box]
+    after = refill(labels, status, predicted, box).labels_after
+    for number in np.setdiff1d(np.unique(old[~free]), [0]):
+        if not (old[free] == number).any():  # known completely
+            np.testing.assert_array_equal(after == number, old == number)
+
+
+@given(refills())
+def test_refill_drops_what_mostly_lies_on_checked_background(case):
+    labels, status, predicted, box = case
+    kept, old = status[box] != UNCHECKED, labels[box]
+    after = refill(labels, status, predicted, box).labels_after
+    for number in range(1, 6):
+        inside = predicted == number
+        if inside.any() and not old[kept & inside].any():
+            mostly = 2 * np.count_nonzero(inside & kept) > np.count_nonzero(inside)
+            assert after[inside & ~kept].all() if not mostly else not after[inside & ~kept].any()
+
+
+@given(refills())
+def test_refill_of_nothing_checked_is_the_prediction(case):
+    labels, status, predicted, box = case
+    status[...] = UNCHECKED
+    after = refill(labels, status, predicted, box).labels_after
+    np.testing.assert_array_equal(after > 0, predicted > 0)
+    pairs = set(zip(predicted.ravel().tolist(), after.ravel().tolist(), strict=True))
+    assert len(pairs) == len(np.unique(predicted)) == len(np.unique(after))
+
+
+def square(shape, rows, columns, number=1):
+    labels = np.zeros(shape, np.int32)
+    labels[rows, columns] = number
+    return labels
+
+
+@pytest.mark.parametrize("grow", [1, 2])
+def test_no_slivers_beside_an_object_that_is_known(grow):
+    """A prediction a bit larger than a checked object, or shifted, leaves nothing beside it."""
+    labels = square((20, 20), slice(6, 12), slice(6, 12), 7)
+    status = np.where(labels == 7, CHECKED, UNCHECKED).astype(np.uint8)
+    whole = (slice(0, 20), slice(0, 20))
+    larger = square((20, 20), slice(6 - grow, 12 + grow), slice(6 - grow, 12 + grow))
+    shifted = square((20, 20), slice(6 + grow, 12 + grow), slice(6, 12))
+    for predicted in (larger, shifted):
+        np.testing.assert_array_equal(refill(labels, status, predicted, whole).labels_after, labels)
+
+
+def test_an_object_cut_by_a_checked_area_goes_on_under_its_id():
+    old = square((20, 20), slice(6, 12), slice(4, 16), 7)
+    status = np.zeros((20, 20), np.uint8)
+    status[:, :10] = CHECKED
+    predicted = square((20, 20), slice(5, 12), slice(4, 14), 3)
+    after = refill(old, status, predicted, (slice(0, 20), slice(0, 20))).labels_after
+    np.testing.assert_array_equal(after[:, :10], old[:, :10])
+    np.testing.assert_array_equal(after[:, 10:], np.where(predicted[:, 10:], 7, 0))
+
+
+def test_two_known_objects_are_never_merged():
+    """A prediction that runs over two of them cannot join them, whether they are known in whole or in part."""
+    labels = square((20, 20), slice(6, 12), slice(2, 8), 1) + square((20, 20), slice(6, 12), slice(12, 18), 2)
+    predicted = square((20, 20), slice(6, 12), slice(2, 18))
+    for known in (labels > 0, np.arange(20)[None] * np.ones((20, 1)) < 15):
+        status = np.where(known, CHECKED, UNCHECKED).astype(np.uint8)
+        after = refill(labels, status, predicted, (slice(0, 20), slice(0, 20))).labels_after
+        np.testing.assert_array_equal(after[known], labels[known])
+        for number in (1, 2):
+            _, parts = ndi.label(after == number)
+            assert parts <= 1
+        assert len(np.unique(after[predicted > 0])) >= 2
+
+
+def test_new_ids_leave_those_outside_the_box_alone():
+    labels = square((20, 20), slice(0, 4), slice(0, 4), 99)
+    status = np.zeros((20, 20), np.uint8)
+    box = (slice(10, 20), slice(10, 20))
+    edit = refill(labels, status, square((10, 10), slice(2, 6), slice(2, 6)), box)
+    assert set(np.unique(edit.labels_after)) == {0, 100}
