@@ -230,9 +230,11 @@ def _iter_steps(
             with budget.validating(), threads(trainer.threads):
                 candidate = trainer.result()
                 current = score(candidate, looked_at, predict_config)
-            is_best = best is None or current.average_precision >= best[0]
+            # the count of matched objects alone is a noisy judge
+            value = current.average_precision + current.foreground_iou
+            is_best = best is None or value >= best[0]
             if is_best:
-                best = (current.average_precision, candidate.network.state_dict())
+                best = (value, candidate.network.state_dict())
             event = Validated(trainer.steps_done, current, is_best)
             history.append(event)
             yield event

@@ -163,7 +163,7 @@ def tune_decoder(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], d
 
     for name in ("foreground_threshold", "seed_threshold"):
         own = getattr(decoder, name)
-        nearest_first = sorted({own, 0.3, 0.4, 0.5, 0.6, 0.7}, key=lambda threshold: abs(threshold - own))
+        nearest_first = sorted({own, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}, key=lambda threshold: abs(threshold - own))
         decoder = max((decoder.model_copy(update={name: t}) for t in nearest_first), key=value)
     return decoder
 
