@@ -98,7 +98,7 @@ def train(
     )
     config = TrainConfig(minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads)
     with _stop_on_interrupt() as stop:
-        _run_training(iter_train(samples, config, spec=spec, stop=stop), output, as_json)
+        _run_training(iter_train(samples, config, spec=spec, stop=stop), output, spec.name, as_json)
 
 
 @app.command("fine-tune")
@@ -126,7 +126,7 @@ def fine_tune(
     samples = _samples(images, labels, axes, groups, group_column, object_size)
     config = TrainConfig(minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads)
     with _stop_on_interrupt() as stop:
-        _run_training(iter_fine_tune(load_model(model), samples, config, stop=stop), output, as_json)
+        _run_training(iter_fine_tune(load_model(model), samples, config, stop=stop), output, output.stem, as_json)
 
 
 @app.command()
@@ -344,11 +344,11 @@ def _label_files(files: list[Path], folder: Path) -> list[Path]:
     return targets
 
 
-def _run_training(steps: Generator[Any, None, Trained], output: Path, as_json: bool) -> None:
+def _run_training(steps: Generator[Any, None, Trained], output: Path, name: str, as_json: bool) -> None:
     from tqdm import tqdm
 
     from napari_unet.events import StepDone, Validated
-    from napari_unet.models import save_model
+    from napari_unet.models import Model, save_model
 
     _check_writable(output.parent)
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}", disable=as_json or None) as bar:
@@ -368,7 +368,8 @@ def _run_training(steps: Generator[Any, None, Trained], output: Path, as_json: b
                     f"step {event.step}: AP50 {score.average_precision:.3f}, foreground IoU {score.foreground_iou:.3f} "
                     f"on {score.objects} held-out objects{' (best)' if event.is_best else ''}"
                 )
-    path = save_model(result.model, output)
+    spec = result.model.spec.model_copy(update={"name": name})
+    path = save_model(Model(result.model.network, spec), output)
     final = result.score
     if as_json:
         document = {"model": str(path), "score": None if final is None else vars(final), "stopped": result.stopped}

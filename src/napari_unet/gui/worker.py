@@ -37,7 +37,8 @@ class Job:
     Notes
     -----
     `quit` on a napari worker does not close its generator, so a job is stopped through a flag that the
-    generator polls. Qt workers swallow `RuntimeError`, so every error becomes one of ours.
+    generator polls. Qt workers swallow `RuntimeError`, so every error becomes one of ours. napari keeps every
+    worker for as long as its window lives, so a job that is over lets go of what it was made of.
     """
 
     def __init__(
@@ -51,12 +52,17 @@ class Job:
         on_end: Callable[[], None],
     ) -> None:
         self._stop = StopFlag()
-        self._silent = False
-        self._on_error = on_error
+        self._hooks: dict[str, Callable[..., None]] = {
+            "event": on_event,
+            "result": on_result,
+            "error": on_error,
+            "end": on_end,
+        }
         self._worker = create_worker(_Task(name, _guarded(make, self._stop)), _start_thread=False)
-        self._worker.yielded.connect(self._unless_silent(on_event))
-        self._worker.returned.connect(self._unless_silent(self._sort_out(on_result)))
-        self._worker.finished.connect(self._unless_silent(lambda _=None: on_end()))
+        # the function keeps the job alive as long as its worker; methods are held weakly
+        self._worker.yielded.connect(lambda event: self._tell("event", event))
+        self._worker.returned.connect(self._sort_out)
+        self._worker.finished.connect(self._end)
         # napari quits its workers when the window closes: then nothing may be touched any more
         self._worker.aborted.connect(self.abandon)
 
@@ -70,7 +76,7 @@ class Job:
 
     def abandon(self) -> None:
         """End without another word: the panel is gone."""
-        self._silent = True
+        self._hooks.clear()
         self._stop.set()
         self._worker.quit()
 
@@ -79,21 +85,19 @@ class Job:
         """The flag that the generator polls."""
         return self._stop
 
-    def _sort_out(self, on_result: Callable[[Any], None]) -> Callable[[Any], None]:
-        def sort_out(outcome: Any) -> None:
-            if isinstance(outcome, _Failure):
-                self._on_error(outcome.message)
-            else:
-                on_result(outcome)
+    def _tell(self, what: str, *arguments: Any) -> None:
+        if what in self._hooks:
+            self._hooks[what](*arguments)
 
-        return sort_out
+    def _sort_out(self, outcome: Any) -> None:
+        if isinstance(outcome, _Failure):
+            self._tell("error", outcome.message)
+        else:
+            self._tell("result", outcome)
 
-    def _unless_silent(self, call: Callable[..., None]) -> Callable[..., None]:
-        def guarded(*arguments: Any) -> None:
-            if not self._silent:
-                call(*arguments)
-
-        return guarded
+    def _end(self) -> None:
+        self._tell("end")
+        self._hooks.clear()
 
 
 class _Task(partial):  # type: ignore[type-arg]
@@ -118,9 +122,11 @@ class _Failure:
 def _guarded(
     make: Callable[[StopFlag], Generator[Any, None, Any]], stop: StopFlag
 ) -> Callable[[], Generator[Any, None, Any]]:
+    once = [make]
+
     def run() -> Generator[Any, None, Any]:
         try:
-            return (yield from make(stop))
+            return (yield from once.pop()(stop))
         except UNetError as error:
             return _Failure(str(error))
         except Exception as error:
