@@ -1,0 +1,203 @@
+"""Segment: what it makes, that it can be stopped, and what happens when its layers go away meanwhile."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QProgressBar
+
+from napari_unet.gui.session import JobState
+
+IDLE, RUNNING, STOPPING = JobState.IDLE, JobState.RUNNING, JobState.STOPPING
+
+
+@pytest.fixture
+def slow_user(start, discs, many_tiles):
+    """A user whose segmentations last."""
+    return start(discs(40))
+
+
+def begin(user):
+    """Press Segment and wait for the first tiles."""
+    user.press("segment")
+    user.until(lambda: user.session.progress > 0)
+    assert user.session.prediction is RUNNING
+
+
+def assert_idle(user):
+    assert user.idle
+    assert user.session.progress < 0
+    assert user.button("segment").isEnabled()
+    assert not user.button("cancel").isVisible()
+    assert not user.panel.findChild(QProgressBar, "progress").isVisible()
+
+
+def test_labels_lie_on_the_image(start, discs):
+    user = start(discs(2), scale=(3.0, 0.5, 0.25), translate=(10, 20, 30), zoom=False)
+    seen = []
+    user.session.events.message.connect(seen.append)
+    user.segment()
+    layer = user.document.editable
+    assert layer.name == "img labels"
+    assert layer in user.viewer.layers
+    assert user.viewer.layers.selection.active == layer
+    np.testing.assert_allclose(layer.scale, (3.0, 0.5, 0.25))
+    np.testing.assert_allclose(layer.translate, (10, 20, 30))
+    assert layer.data.shape == (2, 64, 64)
+    # every disc of every plane is an object of its own
+    assert len(np.unique(layer.data)) == 11
+    np.testing.assert_array_equal(layer.data > 0, discs(2) > 600)
+    assert not user.status.any(), "a prediction is not checked"
+    assert user.says.startswith("10 objects")
+    assert seen[0].startswith("Segmenting")
+    assert any("tiles" in one for one in seen)
+    assert user.session.segmented
+    assert_idle(user)
+
+
+def test_progress_cancel_and_pressing_twice(slow_user):
+    user = slow_user
+    begin(user)
+    bar = user.panel.findChild(QProgressBar, "progress")
+    assert bar.isVisible()
+    assert not user.button("segment").isEnabled()
+    # pressed again: by an impatient finger, or by a program
+    QTest.mouseDClick(user.button("segment"), Qt.MouseButton.LeftButton)
+    user.panel.workbench.segment()
+    assert user.says.startswith("Already segmenting")
+    was = bar.value()
+    user.until(lambda: bar.value() > was)
+    assert "tiles" in user.says
+    user.press("cancel")
+    assert user.session.prediction in (STOPPING, IDLE)
+    user.until(lambda: user.idle, 5)
+    assert user.says == "Cancelled. Nothing was changed."
+    assert not user.labels.any()
+    assert not user.session.segmented
+    assert len(user.document._journal) == 0
+    assert_idle(user)
+
+
+def test_cancelling_leaves_earlier_labels_alone(slow_user):
+    user = slow_user
+    user.choose("scope", "slice")
+    user.segment()
+    before = user.labels
+    assert len(np.unique(before)) == 6
+    user.choose("scope", "image")
+    begin(user)
+    user.panel.workbench.cancel()
+    user.panel.workbench.cancel()
+    user.until(lambda: user.idle, 5)
+    np.testing.assert_array_equal(user.labels, before)
+    assert user.session.segmented
+    assert_idle(user)
+
+
+def test_layers_that_go_away_meanwhile(slow_user, discs):
+    user = slow_user
+    layers = user.viewer.layers
+    # the labels
+    begin(user)
+    layers.remove("img labels")
+    user.until(lambda: user.idle, 5)
+    assert user.says == "Cancelled. Nothing was changed."
+    assert user.session.image == "img"
+    assert [layer.name for layer in layers] == ["img"], "an outline without labels means nothing"
+    assert_idle(user)
+    # both, and only the image; one can go on with another at once
+    for number, gone in enumerate((["img", "img labels"], ["1"])):
+        begin(user)
+        layers.selection = {layers[name] for name in gone}
+        layers.remove_selected()
+        assert user.session.image == ""
+        user.until(lambda: user.idle, 5)
+        assert not user.button("segment").isEnabled()
+        assert user.session.progress < 0
+        user.viewer.add_image(discs(40), name=f"{number + 1}")
+        assert user.session.image == f"{number + 1}"
+    # the user turns to another image, and drops the labels of the first
+    begin(user)
+    user.viewer.add_image(discs(), name="other")
+    user.choose("image", "other")
+    layers.remove("2 labels")
+    assert user.session.prediction is RUNNING
+    user.press("cancel")
+    user.until(lambda: user.idle, 5)
+    user.segment()
+    assert len(np.unique(user.labels)) == 6
+    # everything
+    user.choose("image", "2")
+    begin(user)
+    layers.clear()
+    user.until(lambda: user.idle, 5)
+    assert user.session.image == ""
+    assert not layers
+
+
+def test_labels_that_are_gone_when_the_result_comes(user, discs):
+    """Too late to cancel: the result is dropped, with a word."""
+    user.press("segment")
+    user.viewer.add_image(discs(), name="other")
+    user.choose("image", "other")
+    user.viewer.layers.remove("img labels")
+    user.until(lambda: user.idle)
+    assert "was removed while it was segmented" in user.says
+    assert [layer.name for layer in user.viewer.layers] == ["img", "other"]
+
+
+def test_a_slice_or_a_view_leaves_the_rest_alone(start, discs):
+    user = start(discs(3))
+    user.viewer.dims.set_current_step(0, 1)
+    user.choose("scope", "slice")
+    user.segment()
+    labels = user.labels
+    assert not labels[[0, 2]].any()
+    assert len(np.unique(labels[1])) == 6
+    user.viewer.dims.set_current_step(0, 2)
+    user.look_at(slice(0, 22), slice(0, 22))
+    user.choose("scope", "view")
+    user.segment()
+    after = user.labels
+    np.testing.assert_array_equal(after[:2], labels[:2])
+    assert after[2, 12, 12] > labels.max()
+    assert not after[2, :, 40:].any()
+    # the same thresholds of intensity as for the whole image
+    np.testing.assert_array_equal(after[2, :20, :20] > 0, discs(3)[2, :20, :20] > 600)
+    user.press("undo")
+    np.testing.assert_array_equal(user.labels, labels)
+
+
+def test_segmenting_again_keeps_what_is_checked(user):
+    user.segment()
+    before = user.labels
+    deleted, right = before[32, 28], before[12, 12]
+    user.press("tool_delete")
+    user.click((32, 28))
+    user.press("tool_confirm")
+    user.click((12, 12))
+    user.press("tool_draw")
+    user.document.editable.brush_size = 3
+    user.stroke(np.linspace((24, 4), (24, 16), 4))
+    corrected, status = user.labels, user.status
+    user.segment()
+    after = user.labels
+    checked = status == 1
+    np.testing.assert_array_equal(after[checked], corrected[checked])
+    np.testing.assert_array_equal(user.status, status)
+    assert not (after == deleted).any()
+    np.testing.assert_array_equal(after == right, before == right)
+    assert len(np.unique(after)) == 6  # four of the discs, and what was drawn
+    user.undo()
+    np.testing.assert_array_equal(user.labels, corrected)
+
+
+def test_in_the_3d_display(start, discs):
+    user = start(discs(3))
+    user.viewer.dims.ndisplay = 3
+    user.segment()
+    assert len(np.unique(user.labels)) == 16
+    outline = user.viewer.layers["img checked"]
+    assert not outline.visible
+    user.viewer.dims.ndisplay = 2
+    assert outline.visible
