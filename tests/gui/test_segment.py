@@ -94,58 +94,6 @@ def test_cancelling_leaves_earlier_labels_alone(slow_user):
     assert_idle(user)
 
 
-def test_layers_that_go_away_meanwhile(slow_user, discs):
-    user = slow_user
-    layers = user.viewer.layers
-    # the labels
-    begin(user)
-    layers.remove("img labels")
-    user.until(lambda: user.idle, 5)
-    assert user.says == "Cancelled. Nothing was changed."
-    assert user.session.image == "img"
-    assert [layer.name for layer in layers] == ["img"], "an outline without labels means nothing"
-    assert_idle(user)
-    # both, and only the image; one can go on with another at once
-    for number, gone in enumerate((["img", "img labels"], ["1"])):
-        begin(user)
-        layers.selection = {layers[name] for name in gone}
-        layers.remove_selected()
-        assert user.session.image == ""
-        user.until(lambda: user.idle, 5)
-        assert not user.button("segment").isEnabled()
-        assert user.session.progress < 0
-        user.viewer.add_image(discs(40), name=f"{number + 1}")
-        assert user.session.image == f"{number + 1}"
-    # the user turns to another image, and drops the labels of the first
-    begin(user)
-    user.viewer.add_image(discs(), name="other")
-    user.choose("image", "other")
-    layers.remove("2 labels")
-    assert user.session.prediction is RUNNING
-    user.press("cancel")
-    user.until(lambda: user.idle, 5)
-    user.segment()
-    assert len(np.unique(user.labels)) == 6
-    # everything
-    user.choose("image", "2")
-    begin(user)
-    layers.clear()
-    user.until(lambda: user.idle, 5)
-    assert user.session.image == ""
-    assert not layers
-
-
-def test_labels_that_are_gone_when_the_result_comes(user, discs):
-    """Too late to cancel: the result is dropped, with a word."""
-    user.press("segment")
-    user.viewer.add_image(discs(), name="other")
-    user.choose("image", "other")
-    user.viewer.layers.remove("img labels")
-    user.until(lambda: user.idle)
-    assert "was removed while it was segmented" in user.says
-    assert [layer.name for layer in user.viewer.layers] == ["img", "other"]
-
-
 def test_a_slice_or_a_view_leaves_the_rest_alone(start, discs):
     user = start(discs(3))
     user.viewer.dims.set_current_step(0, 1)
