@@ -1,11 +1,14 @@
 """Segment: what it makes, that it can be stopped, and what happens when its layers go away meanwhile."""
 
+from threading import Event
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QProgressBar
 
+from napari_unet import iter_predict
 from napari_unet.gui.session import JobState
 
 IDLE, RUNNING, STOPPING = JobState.IDLE, JobState.RUNNING, JobState.STOPPING
@@ -92,6 +95,65 @@ def test_cancelling_leaves_earlier_labels_alone(slow_user):
     np.testing.assert_array_equal(user.labels, before)
     assert user.session.segmented
     assert_idle(user)
+
+
+def test_layers_that_go_away_meanwhile(slow_user, discs):
+    user = slow_user
+    layers = user.viewer.layers
+    # the labels
+    begin(user)
+    layers.remove("img labels")
+    user.until(lambda: user.idle, 5)
+    assert user.says == "Cancelled. Nothing was changed."
+    assert user.session.image == "img"
+    assert [layer.name for layer in layers] == ["img"], "an outline without labels means nothing"
+    assert_idle(user)
+    # both, and only the image; one can go on with another at once
+    for number, gone in enumerate((["img", "img labels"], ["1"])):
+        begin(user)
+        layers.selection = {layers[name] for name in gone}
+        layers.remove_selected()
+        assert user.session.image == ""
+        user.until(lambda: user.idle, 5)
+        assert not user.button("segment").isEnabled()
+        assert user.session.progress < 0
+        user.viewer.add_image(discs(40), name=f"{number + 1}")
+        assert user.session.image == f"{number + 1}"
+    # the user turns to another image, and drops the labels of the first
+    begin(user)
+    user.viewer.add_image(discs(), name="other")
+    user.choose("image", "other")
+    layers.remove("2 labels")
+    user.until(lambda: user.idle, 5)
+    user.segment()
+    assert len(np.unique(user.labels)) == 6
+    # everything
+    user.choose("image", "2")
+    begin(user)
+    layers.clear()
+    user.until(lambda: user.idle, 5)
+    assert user.session.image == ""
+    assert not layers
+
+
+def test_labels_that_are_gone_when_the_result_comes(user, monkeypatch):
+    """Too late to cancel: the result is dropped, with a word."""
+    last_tile, go_on = Event(), Event()
+
+    def finishes_anyway(*image_and_model, stop, **others):
+        result = yield from iter_predict(*image_and_model, **others)
+        last_tile.set()
+        assert go_on.wait(30)
+        return result
+
+    monkeypatch.setattr("napari_unet.gui.workbench.iter_predict", finishes_anyway)
+    user.press("segment")
+    user.until(last_tile.is_set)
+    user.viewer.layers.remove("img labels")
+    go_on.set()
+    user.until(lambda: user.idle)
+    assert "was removed while it was segmented" in user.says
+    assert [layer.name for layer in user.viewer.layers] == ["img"]
 
 
 def test_a_slice_or_a_view_leaves_the_rest_alone(start, discs):

@@ -251,6 +251,22 @@ def test_a_preview_that_the_user_removes(teacher):
     assert user.session.model == "nuclei-2"
 
 
+def test_layers_that_go_away_while_it_trains(teacher, trainings):
+    user = teacher
+    trainings.steps = LONG
+    user.press("train")
+    user.until(lambda: steps(user) > 2)
+    for name in ("img labels", "img"):
+        user.viewer.layers.remove(name)
+        was = steps(user)
+        user.until(lambda was=was: steps(user) > was)  # what was learned is not lost
+    user.panel.workbench.learning.stop()
+    user.until(lambda: user.session.has_preview and user.idle)
+    user.press("use_new")
+    user.until(lambda: user.idle)
+    assert user.session.model == "nuclei-2"
+
+
 def test_a_new_model_learns_from_nothing(user, trainings, library):
     user.choose("model", "New model...")
     user.write("new_name", "yeast")

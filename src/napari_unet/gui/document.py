@@ -55,6 +55,10 @@ class Document(Protocol):
         """Every layer it has put into the viewer, the lowest first."""
 
     @property
+    def outlines(self) -> list[Labels]:
+        """Those that mean nothing without the others."""
+
+    @property
     def labels(self) -> NDArray[Any]:
         """The labels: what is checked where it is, else what was predicted."""
 
@@ -147,6 +151,11 @@ class ObjectDocument(_OnImage):
     def layers(self) -> list[Labels]:
         """Every layer it has put into the viewer, the lowest first."""
         return [self._layer, self._outline]
+
+    @property
+    def outlines(self) -> list[Labels]:
+        """Those that mean nothing without the others."""
+        return [self._outline]
 
     @property
     def labels(self) -> NDArray[Any]:
@@ -258,6 +267,11 @@ class ClassDocument(_OnImage):
     def layers(self) -> list[Labels]:
         """Every layer it has put into the viewer, the lowest first."""
         return [self._prediction, self._annotations]
+
+    @property
+    def outlines(self) -> list[Labels]:
+        """Those that mean nothing without the others."""
+        return []
 
     @property
     def labels(self) -> NDArray[Any]:

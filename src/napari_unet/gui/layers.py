@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QTimer
 
 from napari_unet.images import label_axes
 
@@ -125,9 +126,17 @@ class Shelf:
             self._put_away.append(layer)
         self._viewer.add_layer(layer)
 
+    def take_down(self, layer: Labels) -> None:
+        """Take a layer out of the viewer, soon: not while napari is about to take out another."""
+        QTimer.singleShot(0, lambda: self._remove(layer))
+
     def close(self) -> None:
         """Let go of the viewer."""
         self._viewer.dims.events.ndisplay.disconnect(self._follow_display)
+
+    def _remove(self, layer: Labels) -> None:
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
 
     def _follow_display(self) -> None:
         flat = self._viewer.dims.ndisplay == 2

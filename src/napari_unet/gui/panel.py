@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from napari_unet.gui.canvas import make_canvas_current
 from napari_unet.gui.correct_panel import CorrectPanel
 from napari_unet.gui.segment_panel import SegmentPanel
 from napari_unet.gui.session import Session
@@ -48,6 +49,8 @@ class UNetPanel(QWidget):
         self._lay_out()
         # napari destroys the panel when its window closes, without a closing event; by then only plain objects live
         self.destroyed.connect(partial(Workbench.close, self.workbench))
+        self._layers = napari_viewer.layers
+        self._layers.events.removing.connect(self._before_a_layer_goes)
         self.session.events.message.connect(self._show_message)
         self.session.events.problem.connect(self._show_message)
         models = list_models()
@@ -77,6 +80,7 @@ class UNetPanel(QWidget):
         self._closed = True
         self.source.close_connections()
         self.correct.close_connections()
+        self._layers.events.removing.disconnect(self._before_a_layer_goes)
         self.workbench.close()
         self.deleteLater()
 
@@ -102,6 +106,9 @@ class UNetPanel(QWidget):
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
         whole.addWidget(self.status)
         self.setMinimumWidth(_WIDTH - 30)
+
+    def _before_a_layer_goes(self) -> None:
+        make_canvas_current(self)
 
     def _show_message(self) -> None:
         self.status.setText(self.session.message)

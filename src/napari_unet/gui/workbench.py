@@ -86,6 +86,7 @@ class Workbench:
         self.shelf = Shelf(viewer)
         self._draft: ModelSpec | None = None
         self._documents: list[Document] = []
+        self._segmenting: Document | None = None
         self._problem: str | None = None
         self._closed = False
         model_imported.connect(self.choose_model)
@@ -178,6 +179,7 @@ class Workbench:
         if document is None:
             return
         box = self.box(scope)
+        self._segmenting = document
 
         def take_over(result: Prediction) -> None:
             if document not in self._documents:
@@ -405,10 +407,14 @@ class Workbench:
                 continue
             self._documents.remove(document)
             self._let_go(document)
+            for outline in document.outlines:
+                self.shelf.take_down(outline)
+            in_use = document in (self._segmenting, self.document)
             if document is self.document:
                 self.document = None
                 self.session.tool, self.session.segmented = Tool.NONE, False
                 self._update_counts()
+            if in_use:
                 self.jobs.stop("prediction", "The layer was removed: cancelling...")
 
 
