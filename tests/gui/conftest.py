@@ -318,4 +318,4 @@ def many_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         config = (config or PredictConfig()).model_copy(update=update)
         return iter_predict(image, model, config=config, **others)
 
-    monkeypatch.setattr("napari_unet.gui.workbench.iter_predict", in_small_tiles)
+    monkeypatch.setattr("napari_unet.gui.segmenting.iter_predict", in_small_tiles)

@@ -138,7 +138,7 @@ def test_complete_view_slice_and_image(start, discs):
     user.viewer.dims.ndisplay = 3
     user.until(lambda: complete_text(user) == "Image is complete")
     assert not user.button("complete").isEnabled()
-    user.panel.workbench.complete()
+    user.panel.workbench.correcting.complete()
     assert "2-D display" in user.says
     # outlines would be solid blocks there
     outline = user.viewer.layers["img checked"]
@@ -158,7 +158,7 @@ def test_complete_view_slice_and_image(start, discs):
 def test_nothing_is_complete_before_there_are_labels(user):
     assert complete_text(user) == "View is complete"
     assert not user.button("complete").isEnabled()
-    user.panel.workbench.complete()
+    user.panel.workbench.correcting.complete()
     assert "Segment the image first" in user.says
     assert user.session.problem
     # a tool makes the empty layer, where one draws from nothing

@@ -86,9 +86,9 @@ def emitters(viewer):
 
 def use(panel, user):
     """Segment, declare everything right, and train."""
-    panel.workbench.segment()
+    panel.workbench.segmenting.segment()
     user.until(lambda: panel.session.prediction is JobState.IDLE)
-    panel.workbench.complete()
+    panel.workbench.correcting.complete()
     panel.workbench.learning.train()
     user.until(lambda: panel.session.has_preview and panel.session.prediction is JobState.IDLE)
     panel.workbench.learning.keep_old()

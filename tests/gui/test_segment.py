@@ -66,7 +66,7 @@ def test_progress_cancel_and_pressing_twice(slow_user):
     assert not user.button("segment").isEnabled()
     # pressed again: by an impatient finger, or by a program
     QTest.mouseDClick(user.button("segment"), Qt.MouseButton.LeftButton)
-    user.panel.workbench.segment()
+    user.panel.workbench.segmenting.segment()
     assert user.says.startswith("Already segmenting")
     was = bar.value()
     user.until(lambda: bar.value() > was)
@@ -89,8 +89,8 @@ def test_cancelling_leaves_earlier_labels_alone(slow_user):
     assert len(np.unique(before)) == 6
     user.choose("scope", "image")
     begin(user)
-    user.panel.workbench.cancel()
-    user.panel.workbench.cancel()
+    user.panel.workbench.segmenting.cancel()
+    user.panel.workbench.segmenting.cancel()
     user.until(lambda: user.idle, 5)
     np.testing.assert_array_equal(user.labels, before)
     assert user.session.segmented
@@ -146,7 +146,7 @@ def test_labels_that_are_gone_when_the_result_comes(user, monkeypatch):
         assert go_on.wait(30)
         return result
 
-    monkeypatch.setattr("napari_unet.gui.workbench.iter_predict", finishes_anyway)
+    monkeypatch.setattr("napari_unet.gui.segmenting.iter_predict", finishes_anyway)
     user.press("segment")
     user.until(last_tile.is_set)
     user.viewer.layers.remove("img labels")

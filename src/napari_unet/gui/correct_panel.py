@@ -42,8 +42,10 @@ class CorrectPanel(Section):
         self.complete_more = QComboBox()
         self.complete_more.setObjectName("complete_scope")
         self.complete_more.addItems(["view", "slice", "image"])
-        self.undo = button("Undo", workbench.undo, name="undo", tooltip="Take back the last change (Control-Z).")
-        self.redo = button("Redo", workbench.redo, name="redo", tooltip="Make it again (Control-Shift-Z).")
+        self.undo = button(
+            "Undo", workbench.correcting.undo, name="undo", tooltip="Take back the last change (Control-Z)."
+        )
+        self.redo = button("Redo", workbench.correcting.redo, name="redo", tooltip="Make it again (Control-Shift-Z).")
         self.counts = wrapped_label("counts")
         self._object_rows: list[QWidget] = [
             row(self.tools[Tool.DELETE], self.tools[Tool.CONFIRM], stretch=(1, 2)),
@@ -54,7 +56,7 @@ class CorrectPanel(Section):
         for one in self._object_rows:
             self.add(one)
         self.add(row(self.undo, self.redo, self.counts, stretch=(1, 1, 4)))
-        self.classes.activated.connect(workbench.choose_class)
+        self.classes.activated.connect(workbench.correcting.choose_class)
         self.complete_more.currentTextChanged.connect(self._count_soon)
         # the camera moves many times a second; the count follows when it rests
         self._timer = QTimer(self)
@@ -80,11 +82,11 @@ class CorrectPanel(Section):
         return button(text, lambda: self._choose(tool), name=f"tool_{tool.value}", tooltip=tooltip, checkable=True)
 
     def _choose(self, tool: Tool) -> None:
-        self._workbench.choose_tool(tool)
+        self._workbench.correcting.choose_tool(tool)
         self._render()
 
     def _complete_view(self) -> None:
-        self._workbench.complete(Scope(self.complete_more.currentText()))
+        self._workbench.correcting.complete(Scope(self.complete_more.currentText()))
 
     def _count_soon(self) -> None:
         self._timer.start()
@@ -99,7 +101,7 @@ class CorrectPanel(Section):
         self.classes.setVisible(semantic)
         if semantic and spec is not None:
             names = ["background", *(one.name for one in spec.classes)]
-            selected = self._workbench.selected_class()
+            selected = self._workbench.correcting.selected_class()
             set_choices(self.classes, names, names[min(selected, len(names) - 1)])
         for holder in self._object_rows:
             holder.setVisible(not semantic)
@@ -109,7 +111,7 @@ class CorrectPanel(Section):
 
     def _render_complete(self) -> None:
         scope = self.complete_more.currentText()
-        count = self._workbench.objects_in(Scope(scope))
+        count = self._workbench.correcting.objects_in(Scope(scope))
         self.complete.setEnabled(count is not None)
         what = scope.capitalize()
         self.complete.setText(f"{what} is complete" + (f": {count} objects" if count is not None else ""))

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_unet.annotation import Status
 from napari_unet.errors import UNetError
+from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.layers import make_overlay
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
@@ -25,14 +26,7 @@ if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
     from napari_unet.models import ModelSpec
 
-__all__ = ["Learning", "ask_for_truth"]
-
-
-def ask_for_truth(spec: ModelSpec | None) -> str:
-    """Return what to do before a model can learn."""
-    if spec is not None and spec.task == "semantic":
-        return "Paint some strokes of each class and of the background, then press Train."
-    return "Draw about ten objects, paint some background beside them, then press Train."
+__all__ = ["Learning"]
 
 
 class Learning:
@@ -103,7 +97,7 @@ class Learning:
             problem = f"The new model is in use until napari closes, but it is not saved. {error}"
         self._drop_preview()
         self._workbench.use_model(model)
-        self._workbench.segment()
+        self._workbench.segmenting.segment()
         if problem:
             self._session.say(problem, problem=True)
 
@@ -132,7 +126,7 @@ class Learning:
         document = bench.document
         if document is None or session.prediction is not JobState.IDLE:
             return
-        box = bench.box(Scope.VIEW if bench.viewer.dims.ndisplay == 2 else Scope.SLICE)
+        box = bench.segmenting.box(Scope.VIEW if bench.viewer.dims.ndisplay == 2 else Scope.SLICE)
 
         def show(result: Prediction) -> None:
             if self._candidate is not trained or document.editable not in bench.viewer.layers:
@@ -148,7 +142,7 @@ class Learning:
 
         bench.jobs.start(
             "prediction",
-            lambda stop: bench.predict(document, trained.model, box, stop),
+            lambda stop: bench.segmenting.predict(document, trained.model, box, stop),
             on_result=show,
             message="Trained. Preparing the preview of this view...",
         )

@@ -29,7 +29,9 @@ class SegmentPanel(Section):
         self.scope.setObjectName("scope")
         self.scope.addItems(list(_SCOPES))
         self.scope.setToolTip("The whole image, the slice that is shown, or the part of it that is visible.")
-        self.cancel = button("Cancel", workbench.cancel, name="cancel", tooltip="Stop; the labels stay as they are.")
+        self.cancel = button(
+            "Cancel", workbench.segmenting.cancel, name="cancel", tooltip="Stop; the labels stay as they are."
+        )
         self.bar = QProgressBar()
         self.bar.setObjectName("progress")
         self.bar.setMaximum(1000)
@@ -42,7 +44,7 @@ class SegmentPanel(Section):
         self._render()
 
     def _segment(self) -> None:
-        self._workbench.segment(_SCOPES[self.scope.currentText()])
+        self._workbench.segmenting.segment(_SCOPES[self.scope.currentText()])
 
     def _render(self) -> None:
         session = self._session

@@ -1,0 +1,110 @@
+"""Predict the image, a slice or the view, and take the result over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.gui.document import ObjectDocument
+from napari_unet.gui.hints import ask_for_truth
+from napari_unet.gui.layers import view_box
+from napari_unet.gui.session import JobState, Scope
+from napari_unet.images import label_axes
+from napari_unet.prediction import PredictConfig, Prediction, iter_predict
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from threading import Event as StopFlag
+
+    from napari_unet.correction import Box
+    from napari_unet.gui.document import Document
+    from napari_unet.gui.workbench import Workbench
+    from napari_unet.models import Model, ModelSpec
+
+__all__ = ["Segmenting"]
+
+
+class Segmenting:
+    """The first step of the loop.
+
+    Parameters
+    ----------
+    workbench : Workbench
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._session = workbench.session
+        self._target: Document | None = None
+
+    def segment(self, scope: Scope = Scope.IMAGE) -> None:
+        """Predict the image, the slice or the view, in the background."""
+        bench, session, model = self._workbench, self._session, self._workbench.model
+        if session.prediction is not JobState.IDLE:
+            session.say("Already segmenting. Cancel it first.")
+            return
+        if model is None:
+            session.say(f"This model has not learned anything yet. {ask_for_truth(bench.spec)}", problem=True)
+            return
+        document = bench.ensure_document()
+        if document is None:
+            return
+        box = self.box(scope)
+        self._target = document
+
+        def take_over(result: Prediction) -> None:
+            if not bench.holds(document):
+                session.say("The layer was removed while it was segmented. Choose an image and segment again.")
+                return
+            document.fill(result.labels, box)
+            session.segmented = True
+            self._tell_result(document, model.spec)
+
+        bench.jobs.start(
+            "prediction",
+            lambda stop: self.predict(document, model, box, stop),
+            on_result=take_over,
+            message="Segmenting...",
+        )
+
+    def cancel(self) -> None:
+        """Stop the prediction; the labels stay as they are."""
+        self._workbench.jobs.stop("prediction", "Cancelling...")
+
+    def forget(self, document: Document) -> None:
+        """Stop predicting for a document whose layers are gone."""
+        if document in (self._target, self._workbench.document):
+            self._workbench.jobs.stop("prediction", "The layer was removed: cancelling...")
+
+    def predict(self, document: Document, model: Model, box: Box, stop: StopFlag) -> Generator[Any, None, Prediction]:
+        """Return the work of predicting a box of a document; run it in a job."""
+        result = yield from iter_predict(
+            document.image.data,
+            model,
+            axes=document.axes,
+            region=dict(zip(label_axes(document.axes), box, strict=True)),
+            normalization=document.normalization(model.spec),
+            config=PredictConfig(object_diameter_px=self._workbench.object_size),
+            stop=stop,
+        )
+        return result
+
+    def box(self, scope: Scope) -> Box:
+        """Return what a scope is, in voxels of the labels of the document."""
+        bench = self._workbench
+        if bench.document is None:
+            return ()
+        layer = bench.document.editable
+        if scope is Scope.IMAGE:
+            return tuple(slice(0, n) for n in layer.data.shape)
+        return view_box(layer, tuple(bench.viewer.dims.current_step), whole_plane=scope is Scope.SLICE)
+
+    def _tell_result(self, document: Document, spec: ModelSpec) -> None:
+        session = self._session
+        if document.normalization(spec).is_constant:
+            session.say("This image has the same value everywhere: there is nothing to find.", problem=True)
+        elif isinstance(document, ObjectDocument):
+            count = document.object_count((slice(None),) * document.labels.ndim)
+            found = f"{count} objects. Correct what is wrong, confirm what is right, then press Train."
+            session.say(found if count else f"No objects found. {ask_for_truth(self._workbench.spec)}")
+        else:
+            session.say("Segmented. Paint where it is wrong, then press Train.")
