@@ -225,9 +225,9 @@ def _go_through_the_loop(user: ScriptedUser) -> None:
     user.wait("the first steps of the training", lambda: "step 5" in user.session.message, 180)
     _paint_and_take_back(user, truth, half)
     user.screenshot("training")
+    user.look_at(slice(0, truth.shape[0]), slice(0, truth.shape[1]))  # the preview is of what is in view
     user.wait("the end of the training", lambda: user.session.has_preview, 300)
     user.wait("the preview", lambda: user.session.prediction is JobState.IDLE)
-    user.look_at(slice(0, truth.shape[0]), slice(0, truth.shape[1]))
     user.screenshot("preview")
     if not np.array_equal(user.document.labels, corrected):
         raise DemoError("training changed the labels before 'Use new' was pressed")
