@@ -32,3 +32,11 @@ class PredictionError(UNetError):
 
 class TrainingError(UNetError):
     """The training cannot start or cannot go on."""
+
+
+class StoreError(UNetError):
+    """Corrections cannot be read, or not be kept where they should be."""
+
+
+class ImageChangedError(StoreError):
+    """The corrections were made on an image that has other pixels now."""

@@ -1,29 +1,73 @@
-"""What the user did: edits as pure functions, the undo stack, and copies for training."""
+"""What the user did: edits as pure functions, the undo stack, its store on disk, and copies for training.
 
-from napari_unet.correction.edits import (
-    Box,
-    Edit,
-    complete_area,
-    confirm_object,
-    delete_object,
-    enclosed_holes,
-    object_box,
-    refill,
-    stroke,
-)
-from napari_unet.correction.journal import Journal
-from napari_unet.correction.snapshot import snapshot
+Everything is imported on first use: keeping corrections costs neither torch nor napari.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_unet.correction.edits import (
+        Box,
+        Edit,
+        complete_area,
+        confirm_object,
+        delete_object,
+        enclosed_holes,
+        object_box,
+        refill,
+        stroke,
+    )
+    from napari_unet.correction.identity import ImageIdentity, identify
+    from napari_unet.correction.journal import Journal
+    from napari_unet.correction.recents import RecentWork, recent
+    from napari_unet.correction.snapshots import snapshot
+    from napari_unet.correction.store import Store, open_store
+    from napari_unet.correction.writer import Saving
+
+_HOMES = {
+    "edits": [
+        "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "object_box", "refill",
+        "stroke",
+    ],
+    "identity": ["ImageIdentity", "identify"],
+    "journal": ["Journal"],
+    "recents": ["RecentWork", "recent"],
+    "snapshots": ["snapshot"],
+    "store": ["Store", "open_store"],
+    "writer": ["Saving"],
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Box",
     "Edit",
+    "ImageIdentity",
     "Journal",
+    "RecentWork",
+    "Saving",
+    "Store",
     "complete_area",
     "confirm_object",
     "delete_object",
     "enclosed_holes",
+    "identify",
     "object_box",
+    "open_store",
+    "recent",
     "refill",
     "snapshot",
     "stroke",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'napari_unet.correction' has no attribute {name!r}")
+    return getattr(import_module(f"napari_unet.correction.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,13 @@ class Edit:
         return np.array_equal(self.labels_before, self.labels_after) and np.array_equal(
             self.status_before, self.status_after
         )
+
+    @cached_property
+    def decided(self) -> tuple[int, ...]:
+        """Objects that the user decided on by it: those newly checked, and those whose shape was changed."""
+        newly = (self.status_after == Status.CHECKED) & (self.status_before != Status.CHECKED)
+        numbers = {int(number) for number in np.unique(self.labels_after[newly])} | self.corrected
+        return tuple(sorted(numbers - {0}))
 
     def apply(self, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Write the edit into the arrays."""

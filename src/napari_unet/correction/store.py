@@ -1,0 +1,308 @@
+"""The corrections of one image on disk: OME-Zarr labels and status, and the journal that nothing gets past.
+
+A change is in the journal first. Later, in the background, it is folded into the arrays; folding a record twice does
+no harm, so whatever moment a crash hits, replaying the records that are not folded gives the last state.
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+from dataclasses import asdict
+from threading import Lock as Mutex
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.correction.arrays import LabelArrays
+from napari_unet.correction.finding import META, Found, find_or_make
+from napari_unet.correction.journal import Journal, Step
+from napari_unet.correction.lock import Lock
+from napari_unet.correction.places import read_json, replace_json
+from napari_unet.correction.recents import RecentWork, note_recent
+from napari_unet.correction.records import Kind, Record
+from napari_unet.correction.writer import JournalWriter, Saving
+from napari_unet.errors import StoreError
+from napari_unet.images import label_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.correction.edits import Box, Edit
+    from napari_unet.correction.finding import WhenChanged
+    from napari_unet.correction.identity import ImageIdentity
+
+__all__ = ["Store", "open_store"]
+
+_FOLD_BYTES = 64 * 2**20
+"""Labels and status folded in one go, between two looks at whether something is to be saved."""
+
+_CLOSE_SECONDS = 60.0
+
+
+def open_store(
+    identity: ImageIdentity,
+    *,
+    kind: str = "object",
+    pixel_size_um: dict[str, float] | None = None,
+    when_changed: WhenChanged = "refuse",
+) -> Store:
+    """Open the corrections of an image, or begin them.
+
+    They are beside the image, in ``napari-unet/<image>.zarr``; in the user's data folder where that cannot be
+    written or the image has no folder. Those of an image that was moved or renamed are found by its hash.
+
+    Parameters
+    ----------
+    identity : ImageIdentity
+        From `identify`.
+    kind : str
+        What is corrected: each kind has a store of its own.
+    pixel_size_um : dict, optional
+        Micrometres by axis letter, for other programs.
+    when_changed : {"refuse", "adopt", "set aside"}
+        What to do with corrections of this file when it has other pixels now: raise (default); take them over,
+        which needs the same shape; keep them under another name and begin anew.
+
+    Raises
+    ------
+    ImageChangedError
+        If the image has other pixels than when it was corrected.
+    StoreError
+        If corrections can be kept nowhere, or those that are there cannot be read.
+    """
+    return Store(find_or_make(identity, kind, pixel_size_um or {}, when_changed), identity, kind)
+
+
+class Store:
+    """The corrections of one image on disk. Made by `open_store`.
+
+    Attributes
+    ----------
+    path : Path
+        The ``.zarr`` folder.
+    journal : Journal
+        The undo stack, with that of earlier sessions. Record every edit in it.
+    read_only : bool
+        Whether another window has it, or its folder cannot be written: nothing is saved.
+    notice : str
+        What the user should be told about it, empty if nothing.
+    """
+
+    def __init__(self, found: Found, identity: ImageIdentity, kind: str) -> None:
+        self.path: Path = found.path
+        self.notice = found.notice
+        self.read_only = False
+        self._identity, self._kind = identity, kind
+        self._mutex = Mutex()
+        self._steps: dict[int, tuple[Kind, int]] = {}
+        self._lock = Lock(self.path / "lock")
+        self._take_lock()
+        self._writer = JournalWriter(self.path / "journal", str(self.path.parent), self._housekeeping)
+        try:
+            self._meta = read_json(self.path / META)
+            self._arrays = LabelArrays(self.path, label_axes(identity.axes))
+            records = self._scan()
+        except (OSError, KeyError, ValueError) as error:
+            self._lock.release()
+            raise StoreError(
+                f"The corrections in {self.path} cannot be read ({error}). Move that folder away to begin anew."
+            ) from error
+        self._meta.setdefault("when", time.time())
+        self.journal = Journal(log=None if self.read_only else _Log(self))
+        self._changed = False
+        if not self.read_only:
+            self._restore(records)
+            self._meta["image"] = asdict(identity)
+            self._changed = True
+            self._writer.start(int(self._meta.get("folded", 0)) + 1)
+            atexit.register(self.close)
+
+    # --- what the window asks for ------------------------------------------------------------------------
+
+    def load(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Return labels and status as the user left them, in the axes of the image without C and S.
+
+        Call it once, before the first edit is recorded.
+        """
+        labels, status = self._arrays.load()
+        for box, new_labels, new_status in self._outcomes(sorted(self._steps)):
+            labels[box], status[box] = new_labels, new_status
+        return labels, status
+
+    @property
+    def saving(self) -> Saving:
+        """How the saving stands; from any thread."""
+        if self.read_only:
+            return Saving(True, self.notice, 0, None, str(self.path.parent))
+        return self._writer.saving
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was remembered beside labels and status."""
+        return dict(self._meta.get("facts", {}))
+
+    def remember(self, **facts: Any) -> None:
+        """Keep facts for the next session: ``model``, ``object_size``, ``checked``, ``corrected``, ...
+
+        They are written in the background. Anything that JSON can hold.
+        """
+        with self._mutex:
+            known = self._meta.get("facts", {})
+            if any(known.get(name) != value for name, value in facts.items()):
+                self._meta["facts"] = {**known, **facts}
+                self._changed = True
+        if not self.read_only:
+            self._writer.tidy()
+
+    def wait(self, timeout: float = _CLOSE_SECONDS) -> bool:
+        """Wait until everything is on disk; False if that is not so in time, or saving fails."""
+        return True if self.read_only else self._writer.wait(timeout)
+
+    def close(self, timeout: float = _CLOSE_SECONDS) -> bool:
+        """Write what is left and let go; False if something could not be saved. Harmless a second time."""
+        if self.read_only:
+            return True
+        atexit.unregister(self.close)
+        saved = self._writer.close(timeout)
+        self._lock.release()
+        return saved
+
+    # --- opening -----------------------------------------------------------------------------------------
+
+    def _take_lock(self) -> None:
+        name = self._identity.name
+        try:
+            holder = self._lock.take()
+        except OSError as error:
+            self.read_only = True
+            self.notice = (
+                f"The corrections of {name} are in a folder that cannot be written ({error.strerror or error}): "
+                "what you change now is not saved. Copy image and folder to where you may write."
+            )
+            return
+        if holder is not None:
+            self.read_only = True
+            self.notice = f"{name} is open in {holder}: what you change here is not saved. Close one of the two."
+
+    def _scan(self) -> list[Record]:
+        """Read the journal; a store that another window writes to is read until it held still meanwhile."""
+        folded = int(self._meta.get("folded", 0))
+        records = self._writer.scan(repair=not self.read_only)
+        if records and records[-1].number < folded and not self.read_only:
+            self._writer.set_aside()
+            records = []
+        if self._writer.damaged:
+            self.notice = (
+                f"A part of the journal in {self.path} was damaged and is put aside. Look over your last steps."
+            )
+        for record in records:
+            if record.number > folded:
+                self._steps[record.number] = (record.kind, record.about.get("of", record.number))
+        return records
+
+    def _restore(self, records: Iterable[Record]) -> None:
+        forgotten = self._meta.get("forgotten", {})
+        done: list[Step] = []
+        undone: list[Step] = []
+        for record in records:
+            if record.kind is Kind.EDIT:
+                undone.clear()
+                if record.number >= forgotten.get("before", 0):
+                    about = record.about
+                    done.append(Step(record.number, frozenset(about["corrected"]), tuple(about["decided"])))
+                continue
+            source, target = (done, undone) if record.kind is Kind.UNDO else (undone, done)
+            if source and source[-1].number == record.about["of"]:
+                target.append(source.pop())
+        self.journal.restore(done, undone, forgotten.get("corrected", ()), forgotten.get("decided", ()))
+
+    # --- saving ------------------------------------------------------------------------------------------
+
+    def _put(self, kind: Kind, what: Edit | int) -> int:
+        number = self._writer.put(kind, what)
+        self._steps[number] = (kind, what if isinstance(what, int) else number)
+        return number
+
+    def _forget(self, before: int, corrected: Iterable[int], decided: Iterable[int]) -> None:
+        with self._mutex:
+            self._meta["forgotten"] = {"before": before, "corrected": sorted(corrected), "decided": list(decided)}
+            self._changed = True
+
+    def _outcomes(self, numbers: Iterable[int]) -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
+        """Walk what records left in the arrays."""
+        for number in numbers:
+            kind, of = self._steps[number]
+            edit = self._writer.read(of)
+            if kind is Kind.UNDO:
+                yield edit.box, edit.labels_before, edit.status_before
+            else:
+                yield edit.box, edit.labels_after, edit.status_after
+
+    def _housekeeping(self, on_disk: int) -> bool:
+        """Fold some records into the arrays, or write what is to be remembered; in the writer's thread."""
+        folded = int(self._meta.get("folded", 0))
+        if folded < on_disk:
+            self._fold(folded, on_disk)
+            return True
+        if self._changed:
+            self._write_meta()
+        forgotten = int(self._meta.get("forgotten", {}).get("before", 0))
+        self._writer.drop_segments(min(forgotten, folded + 1))
+        return False
+
+    def _fold(self, folded: int, on_disk: int) -> None:
+        def some() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
+            nonlocal folded
+            size = 0
+            for box, labels, status in self._outcomes(range(folded + 1, on_disk + 1)):
+                yield box, labels, status
+                folded += 1
+                size += labels.nbytes + status.nbytes
+                if size > _FOLD_BYTES:
+                    return
+
+        self._arrays.fold(some())
+        with self._mutex:
+            first = int(self._meta.get("folded", 0)) + 1
+            self._meta["folded"] = folded
+            self._meta["when"] = time.time()
+        self._write_meta()
+        for number in range(first, folded + 1):
+            del self._steps[number]
+
+    def _write_meta(self) -> None:
+        with self._mutex:
+            content, self._changed = dict(self._meta), False
+        try:
+            replace_json(self.path / META, content)
+        except OSError:
+            self._changed = True
+            raise
+        facts, image = content.get("facts", {}), self._identity
+        counts = int(facts.get("checked", 0)), int(facts.get("corrected", 0))
+        note_recent(RecentWork(image.name, image.path, str(self.path), self._kind, float(content["when"]), *counts))
+
+
+class _Log:
+    """What the journal sees of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, edit: Edit) -> int:
+        return self._store._put(Kind.EDIT, edit)
+
+    def step(self, back: bool, of: int) -> None:
+        self._store._put(Kind.UNDO if back else Kind.REDO, of)
+
+    def holds(self, number: int) -> bool:
+        return self._store._writer.holds(number)
+
+    def read(self, number: int) -> Edit:
+        return self._store._writer.read(number)
+
+    def forget(self, before: int, corrected: Iterable[int], decided: Iterable[int]) -> None:
+        self._store._forget(before, corrected, decided)
