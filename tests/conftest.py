@@ -44,8 +44,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def user_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder that stands in for the user's data, with a model library of its own."""
     folder = tmp_path_factory.mktemp("user")
-    for home in ("models.library", "correction.places"):
-        monkeypatch.setattr(f"napari_unet.{home}.user_data_path", lambda *_, **__: folder)
+    monkeypatch.setenv("NAPARI_UNET_HOME", str(folder))
     return folder
 
 

@@ -22,7 +22,7 @@ def manifest():
 @pytest.fixture
 def library(monkeypatch, tmp_path):
     """Put the user's library into a temporary folder."""
-    monkeypatch.setattr("napari_unet.models.library.user_data_path", lambda *_, **__: tmp_path / "data")
+    monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path / "data"))
     return tmp_path / "data" / "models"
 
 

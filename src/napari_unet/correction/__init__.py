@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         refill,
         stroke,
     )
+    from napari_unet.correction.finding import WhenChanged, has_store
     from napari_unet.correction.identity import ImageIdentity, identify
     from napari_unet.correction.journal import Journal
     from napari_unet.correction.recents import RecentWork, recent
@@ -32,6 +33,7 @@ _HOMES = {
         "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "object_box", "refill",
         "stroke",
     ],
+    "finding": ["WhenChanged", "has_store"],
     "identity": ["ImageIdentity", "identify"],
     "journal": ["Journal"],
     "recents": ["RecentWork", "recent"],
@@ -49,10 +51,12 @@ __all__ = [
     "RecentWork",
     "Saving",
     "Store",
+    "WhenChanged",
     "complete_area",
     "confirm_object",
     "delete_object",
     "enclosed_holes",
+    "has_store",
     "identify",
     "object_box",
     "open_store",

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from napari_unet.correction.arrays import LabelArrays
-from napari_unet.correction.places import data_folder, read_json, replace_json
+from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.recents import recent
 from napari_unet.errors import ImageChangedError, StoreError
 from napari_unet.images import label_axes
+from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["META", "Found", "WhenChanged", "find_or_make"]
+__all__ = ["META", "Found", "WhenChanged", "find_or_make", "has_store"]
 
 META = "napari-unet.json"
 FOLDER = "napari-unet"
@@ -36,6 +37,14 @@ class Found:
 
     path: Path
     notice: str = ""
+
+
+def has_store(identity: ImageIdentity, kind: str) -> bool:
+    """Return whether there are corrections of an image: beside it, elsewhere, or from when it had another name."""
+    return any(
+        _is_same_place(path, image, identity) or (image["digest"] == identity.digest and _is_gone(image))
+        for path, image in _stores(identity, kind)
+    )
 
 
 def find_or_make(

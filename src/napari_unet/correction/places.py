@@ -1,22 +1,17 @@
-"""Where things are kept: the user's data folder, and small JSON files that are replaced whole."""
+"""Small JSON files that are replaced whole."""
 
 from __future__ import annotations
 
 import json
 import os
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from platformdirs import user_data_path
+if TYPE_CHECKING:
+    from pathlib import Path
 
-__all__ = ["data_folder", "read_json", "replace_json"]
-
-
-def data_folder() -> Path:
-    """Return the user's data folder. It may not exist yet."""
-    return Path(user_data_path("napari-unet", appauthor=False))
+__all__ = ["read_json", "replace_json"]
 
 
 def read_json(path: Path) -> dict[str, Any]:

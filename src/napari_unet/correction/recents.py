@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from napari_unet.correction.places import data_folder, read_json, replace_json
+from napari_unet.correction.places import read_json, replace_json
+from napari_unet.user_data import data_folder
 
 __all__ = ["RecentWork", "note_recent", "recent"]
 

@@ -9,11 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_data_path
-
 from napari_unet.errors import ModelFileError
 from napari_unet.models.file import SUFFIX, load_model_file, read_spec
 from napari_unet.models.spec import Model
+from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,7 @@ __all__ = ["free_path", "import_model", "library_folder", "list_models", "load_m
 
 def library_folder() -> Path:
     """Return the folder of the user's own models, in the user's data folder. It may not exist yet."""
-    return user_data_path("napari-unet", appauthor=False) / "models"
+    return data_folder() / "models"
 
 
 def list_models() -> dict[str, Path]:
