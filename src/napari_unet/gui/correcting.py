@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.gui.document import ClassDocument, ObjectDocument
+from napari_unet.gui.class_document import ClassDocument
+from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.session import Scope, Tool
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -15,12 +17,13 @@ from scipy.ndimage import binary_dilation, distance_transform_edt
 from skimage.measure import find_contours
 
 from napari_unet.errors import UNetError
-from napari_unet.gui.document import ObjectDocument
+from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.panel import UNetPanel
 from napari_unet.gui.session import JobState
 from napari_unet.images import write_labels
 from napari_unet.samples import load_sample
 from napari_unet.training import average_precision, match_objects
+from napari_unet.user_data import HOME_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,16 +63,18 @@ def act(folder: Path) -> int:
     int
         0, or 1 if a step failed.
     """
-    viewer = _open_window()
-    user = ScriptedUser(viewer, folder)
-    try:
-        _go_through_the_loop(user)
-    except UNetError as error:
-        user.screenshot("failed")
-        print(f"Demo failed: {error}", file=sys.stderr)
-        return 1
-    finally:
-        viewer.close()
+    with TemporaryDirectory(prefix="napari-unet-demo-") as home:
+        os.environ[HOME_VARIABLE] = home  # the user's own models and corrections stay out of it
+        viewer = _open_window()
+        user = ScriptedUser(viewer, folder)
+        try:
+            _go_through_the_loop(user)
+        except UNetError as error:
+            user.screenshot("failed")
+            print(f"Demo failed: {error}", file=sys.stderr)
+            return 1
+        finally:
+            viewer.close()
     return 0
 
 

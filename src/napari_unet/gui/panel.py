@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unet.gui.canvas import make_canvas_current
 from napari_unet.gui.correct_panel import CorrectPanel
+from napari_unet.gui.keeping_panel import KeepingPanel, SavingLine
 from napari_unet.gui.segment_panel import SegmentPanel
 from napari_unet.gui.session import Session
 from napari_unet.gui.source_panel import SourcePanel
@@ -40,11 +41,13 @@ class UNetPanel(QWidget):
         self.setObjectName("unet_panel")
         self.session = Session()
         self.workbench = Workbench(napari_viewer, self.session, on_training_event=self._on_training_event)
+        self.keeping = KeepingPanel(self.workbench)
         self.source = SourcePanel(self.workbench)
         self.segment = SegmentPanel(self.workbench)
         self.correct = CorrectPanel(self.workbench)
         self.train = TrainPanel(self.workbench)
         self.status = wrapped_label("status")
+        self.saving = SavingLine(self.workbench)
         self._closed = False
         self._lay_out()
         # napari destroys the panel when its window closes, without a closing event; by then only plain objects live
@@ -80,6 +83,7 @@ class UNetPanel(QWidget):
         self._closed = True
         self.source.close_connections()
         self.correct.close_connections()
+        self.saving.close_connections()
         self._layers.events.removing.disconnect(self._before_a_layer_goes)
         self.workbench.close()
         self.deleteLater()
@@ -89,7 +93,7 @@ class UNetPanel(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(6)
-        for part in (self.source, self.segment, self.correct, self.train):
+        for part in (self.keeping, self.source, self.segment, self.correct, self.train):
             column.addWidget(part)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -105,6 +109,7 @@ class UNetPanel(QWidget):
         self.status.setMinimumHeight(3 * self.status.fontMetrics().lineSpacing() + 12)
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
         whole.addWidget(self.status)
+        whole.addWidget(self.saving)
         self.setMinimumWidth(_WIDTH - 30)
 
     def _before_a_layer_goes(self) -> None:

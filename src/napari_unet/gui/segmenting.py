@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.gui.document import ObjectDocument
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.layers import view_box
+from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.images import label_axes
 from napari_unet.prediction import PredictConfig, Prediction, iter_predict

@@ -74,6 +74,10 @@ class Session:
         Whether a newly trained model waits for *Use new* or *Keep old*.
     verdict : str
         How the new model compares.
+    question : str
+        What the user must choose before work on this image can begin: it has other pixels than its corrections.
+    restorable : bool
+        Whether the labels of this image were taken out of the viewer and can be brought back.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -93,6 +97,8 @@ class Session:
     segmented: bool = False
     has_preview: bool = False
     verdict: str = ""
+    question: str = ""
+    restorable: bool = False
 
     def move(self, job: str, state: JobState) -> None:
         """Move the job `"prediction"` or `"training"` to another state.

@@ -32,17 +32,18 @@ class StrokeRecorder:
     ----------
     layer : Labels
         Its data must be a NumPy array.
-    fresh_id : callable
-        Returns an id that no object has.
     on_stroke : callable
         Called after each stroke with the labels before and after it in a box, the box, and where the eraser went.
+    fresh_id : callable, optional
+        Returns an id that no object has. None: the labels are classes, and a stroke paints the one that is chosen,
+        just where it goes.
     """
 
     def __init__(
         self,
         layer: Labels,
-        fresh_id: Callable[[], int],
         on_stroke: Callable[[NDArray[Any], NDArray[Any], Box, NDArray[np.bool_]], None],
+        fresh_id: Callable[[], int] | None = None,
     ) -> None:
         self._layer = layer
         self._fresh_id = fresh_id
@@ -68,6 +69,8 @@ class StrokeRecorder:
         self._layer.mouse_drag_callbacks.append(self._record)
 
     def _prepare(self, layer: Labels, event: Any) -> None:
+        if self._fresh_id is None:
+            return
         if layer.mode == "paint":
             under = layer.get_value(
                 event.position,
@@ -87,14 +90,16 @@ class StrokeRecorder:
         path = [layer.world_to_data(event.position)]
         yield
         while event.type == "mouse_move":
-            layer.preserve_labels = layer.mode == "paint" and "Alt" not in event.modifiers
+            if self._fresh_id is not None:
+                layer.preserve_labels = layer.mode == "paint" and "Alt" not in event.modifiers
             path.append(layer.world_to_data(event.position))
             yield
         self._recording = False
         if layer.mode == "erase":
             self._finish(erased=self._footprint(path))
         else:
-            self._finish(outline=path if _is_closed(path, layer.brush_size) else None)
+            fills = self._fresh_id is not None and _is_closed(path, layer.brush_size)
+            self._finish(outline=path if fills else None)
 
     def _on_paint(self, event: Any) -> None:
         self._atoms += event.value
@@ -137,7 +142,9 @@ class StrokeRecorder:
         data = self._layer.data
         if outline is not None and atoms:
             boxes.append(_box_around(outline, data.shape))
-        box = _union([*boxes, *self._boxes_of_objects(atoms, _union(boxes))])
+        if self._fresh_id is not None:
+            boxes += self._boxes_of_objects(atoms, _union(boxes))
+        box = _union(boxes)
         after = np.array(data[box])
         for atom in atoms:
             _write(after, box, atom, atom.new_value)
@@ -145,7 +152,7 @@ class StrokeRecorder:
         for atom in reversed(atoms):
             _write(before, box, atom, atom.old_values)
         painted = {atom.new_value for atom in atoms}
-        if erased is None and len(painted) == 1 and painted != {0}:
+        if self._fresh_id is not None and erased is None and len(painted) == 1 and painted != {0}:
             corner = (box[-2].start, box[-1].start)
             points = None if outline is None else np.array(outline)[:, -2:] - corner
             _fill_outline(before, after, int(painted.pop()), points)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_unet.errors import UNetError
+from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.correcting import Correcting
-from napari_unet.gui.document import ClassDocument, Document, ObjectDocument, kind_of
+from napari_unet.gui.document import Document, kind_of
 from napari_unet.gui.hints import OPEN_AN_IMAGE, ask_for_truth, plural_kind
 from napari_unet.gui.jobs import Jobs
+from napari_unet.gui.keeping import Keeping
 from napari_unet.gui.layers import Shelf, axes_choices, image_layers, is_usable_image
 from napari_unet.gui.learning import Learning
+from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.session import Session, Tool
 from napari_unet.models import ClassSpec, ModelSpec, NetworkSpec, list_models, load_model
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from napari_unet.correction import WhenChanged
     from napari_unet.models import Model
 
 __all__ = ["Workbench"]
@@ -68,6 +75,8 @@ class Workbench:
         self.correcting = Correcting(self)
         self.learning = Learning(self)
         self.shelf = Shelf(viewer)
+        self._keeping = Keeping(session)
+        self._put_aside: set[tuple[int, str, str]] = set()
         self._draft: ModelSpec | None = None
         self._documents: list[Document] = []
         self._problem: str | None = None
@@ -80,7 +89,7 @@ class Workbench:
     def choose_image(self, name: str, axes: str | None = None) -> None:
         """Work on the image layer of that name; labels that were made for it come along."""
         self.correcting.put_tool_away()
-        self.session.image, self.session.axes = "", ""
+        self.session.image, self.session.axes, self.session.question = "", "", ""
         self.image = next((one for one in image_layers(self.viewer.layers) if one.name == name), None)
         self._problem = is_usable_image(self.image) if self.image is not None else None
         if self.image is not None and self._problem is None:
@@ -149,8 +158,19 @@ class Workbench:
 
     # --- document ---------------------------------------------------------------------------------------------
 
-    def ensure_document(self) -> Document | None:
-        """Return the document of the image, made where there is none yet."""
+    def restore(self) -> None:
+        """Bring back the labels that were taken out of the viewer."""
+        self._put_aside.discard(self._key())
+        if self.ensure_document() is not None:
+            self._tell_restored()
+
+    def answer(self, *, take_over: bool) -> None:
+        """Take corrections over that were made on other pixels, or set them aside and begin anew."""
+        if self.ensure_document("adopt" if take_over else "set aside") is not None:
+            self._say_next()
+
+    def ensure_document(self, when_changed: WhenChanged = "refuse") -> Document | None:
+        """Return the document of the image, made where there is none yet, with what was corrected before."""
         if self.document is not None:
             for layer in self.document.layers:
                 if layer not in self.viewer.layers:
@@ -160,15 +180,19 @@ class Workbench:
         if image is None or not self.session.image:
             self.session.say(OPEN_AN_IMAGE, problem=True)
             return None
+        kind, axes = kind_of(spec), self.session.axes
+        store = self._keeping.open(image, axes, kind, when_changed)
+        if self.session.question:
+            self.session.say(self.session.question, problem=True)
+            return None
         others = [one for one in self._documents if one.image is image]
         for layer in (layer for one in others for layer in one.layers):
             layer.visible = False
-        kind = kind_of(spec)
         name = f"{image.name} {kind}" if others else image.name
         document: Document = (
-            ClassDocument(image, self.session.axes, name, spec)
+            ClassDocument(image, axes, name, spec, store)
             if spec is not None and spec.task == "semantic"
-            else ObjectDocument(image, self.session.axes, name, kind)
+            else ObjectDocument(image, axes, name, kind, store)
         )
         for layer in document.layers:
             self.shelf.add(layer)
@@ -177,6 +201,12 @@ class Workbench:
         self.correcting.follow(document)
         self._documents.append(document)
         self.document = document
+        if self._key() in self._put_aside:
+            self._put_aside.discard(self._key())
+            document.clear()  # its labels were deleted: they come back with Restore, or with undo
+        if store is not None and store.read_only:
+            document.editable.editable = False
+        self._update_counts()
         return document
 
     def holds(self, document: Document) -> bool:
@@ -206,17 +236,53 @@ class Workbench:
         wanted = (self.session.axes, kind_of(spec))
         fitting = [one for one in self._documents if one.image is image and (one.axes, one.kind) == wanted]
         self.document = fitting[0] if fitting else None
-        self.session.segmented = self.document is not None and bool(self.document.labels.any())
         self._update_counts()
+        if self.document is None and self.session.image and self._problem is None and image is not None:
+            known = self._keeping.has_corrections(image, *wanted)
+            self.session.restorable = known and self._key() in self._put_aside
+            if known and not self.session.restorable:
+                # napari is still busy with the layer that it tells us of
+                QTimer.singleShot(0, partial(self._bring_back, self._key()))
+
+    def _bring_back(self, key: tuple[int, str, str]) -> None:
+        """Show what was corrected before, if that is still wanted."""
+        if self._closed or self.document is not None or key != self._key() or key in self._put_aside:
+            return
+        if self.ensure_document() is not None:
+            self._tell_restored()
+
+    def _tell_restored(self) -> None:
+        store, session = self.document.store if self.document is not None else None, self.session
+        if store is None:
+            return
+        size = float(store.facts.get("object_size", 0.0))
+        if size and not session.object_size:
+            session.object_size = size
+        back = f"Your corrections are back: {session.checked} checked. Go on, or press Train."
+        session.say(f"{store.notice} {back}" if store.notice else back, problem=store.read_only)
+
+    def _key(self) -> tuple[int, str, str]:
+        """Return what tells one document from another, whether it is made yet or not."""
+        return id(self.image), self.session.axes, kind_of(self.spec)
 
     def _let_go(self, document: Document) -> None:
         document.changed.disconnect(self._update_counts)
         self.correcting.let_go(document)
         document.close()
+        self._keeping.close(document.store)
 
     def _update_counts(self) -> None:
-        checked, corrected = self.document.counts() if self.document is not None else (0, 0)
-        self.session.checked, self.session.corrected = checked, corrected
+        document, session = self.document, self.session
+        session.checked, session.corrected = document.counts() if document is not None else (0, 0)
+        session.segmented = document is not None and bool(document.labels.any())
+        session.restorable = session.restorable and document is None
+        if document is not None and document.store is not None:
+            document.store.remember(
+                checked=session.checked,
+                corrected=session.corrected,
+                model=session.model,
+                object_size=session.object_size,
+            )
 
     def _say_next(self) -> None:
         """Say what to do next."""
@@ -242,7 +308,13 @@ class Workbench:
             for outline in document.outlines:
                 self.shelf.take_down(outline)
             self.segmenting.forget(document)
+            key = (id(document.image), document.axes, document.kind)
+            if layer is document.image:
+                self._put_aside = {one for one in self._put_aside if one[0] != id(layer)}
+            elif document.labels.any():
+                self._put_aside.add(key)
             if document is self.document:
                 self.document = None
-                self.session.tool, self.session.segmented = Tool.NONE, False
+                self.session.tool = Tool.NONE
                 self._update_counts()
+                self.session.restorable = key in self._put_aside and document.store is not None

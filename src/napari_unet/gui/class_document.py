@@ -1,0 +1,118 @@
+"""Classes: annotations that are painted over a prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_unet.annotation import Status
+from napari_unet.correction import Edit
+from napari_unet.gui.document import Document, bind_undo_keys, kind_of
+from napari_unet.gui.layers import make_labels
+from napari_unet.gui.strokes import StrokeRecorder
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+    from numpy.typing import NDArray
+
+    from napari_unet.correction import Box, Store
+    from napari_unet.models import ModelSpec
+
+__all__ = ["ClassDocument"]
+
+
+class ClassDocument(Document):
+    """Classes: annotations to paint on (0 nothing, 1 background, 2 and up the classes) over a prediction.
+
+    Just the stroked voxels are checked; the eraser forgets.
+
+    Parameters
+    ----------
+    image : Image
+    axes : str
+    name : str
+        First part of the names of the layers.
+    spec : ModelSpec
+        Names and colours of the classes.
+    store : Store, optional
+        See `Document`.
+    """
+
+    def __init__(self, image: Image, axes: str, name: str, spec: ModelSpec, store: Store | None = None) -> None:
+        super().__init__(image, axes, kind_of(spec), store)
+        painted = self.status == Status.CHECKED
+        self._prediction = make_labels(image, axes, f"{name} prediction", self._labels.astype(np.uint8))
+        self._annotations = make_labels(image, axes, f"{name} annotations", _annotation(self._labels, painted))
+        self._count = int(np.count_nonzero(painted))
+        self._prediction.editable = False
+        self._prediction.colormap = _class_colors(spec, first=1)
+        self._annotations.colormap = _class_colors(spec, first=2)
+        self._annotations.selected_label = 2
+        self._prediction.opacity = 0.35
+        self._annotations.opacity = 0.8
+        self._recorder = StrokeRecorder(self._annotations, self._on_stroke)
+        bind_undo_keys(self._annotations, self.undo, self.redo)
+
+    @property
+    def editable(self) -> Labels:
+        """The layer that the user paints on."""
+        return self._annotations
+
+    @property
+    def layers(self) -> list[Labels]:
+        """Every layer it puts into the viewer, the lowest first."""
+        return [self._prediction, self._annotations]
+
+    @property
+    def outlines(self) -> list[Labels]:
+        """Those that mean nothing without the others."""
+        return []
+
+    def fill(self, predicted: NDArray[Any], box: Box) -> None:
+        """Take over predicted classes wherever nothing is painted, as one undoable step."""
+        before, status = self._labels[box].copy(), self.status[box].copy()
+        after = np.where(status == Status.UNCHECKED, predicted, before).astype(before.dtype)
+        # under the strokes too: what is erased later shows what was predicted
+        self._prediction.data[box] = predicted
+        self._perform(Edit(box, before, after, status, status, "segment"))
+        self._prediction.refresh()
+
+    def counts(self) -> tuple[int, int]:
+        """Return the number of annotated voxels, twice: painting is correcting."""
+        return self._count, self._count
+
+    def close(self) -> None:
+        """Let go of the layers; they stay in the viewer."""
+        self._recorder.disconnect()
+        super().close()
+
+    def _on_stroke(self, before: NDArray[Any], after: NDArray[Any], box: Box, _: NDArray[np.bool_]) -> None:
+        status = np.where(after > 0, np.uint8(Status.CHECKED), np.uint8(Status.UNCHECKED))
+        labels = np.where(after > 0, after.astype(np.int32) - 1, self._prediction.data[box])
+        self._perform(Edit(box, self._labels[box].copy(), labels, self.status[box].copy(), status, "stroke"))
+
+    def _apply(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        painted = status == Status.CHECKED
+        was_painted = self.status[box] == Status.CHECKED
+        self._count += int(np.count_nonzero(painted)) - int(np.count_nonzero(was_painted))
+        self._annotations.data[box] = _annotation(labels, painted)
+        self._prediction.data[box] = np.where(painted, self._prediction.data[box], labels)
+        super()._apply(box, labels, status)
+
+    def _show(self) -> None:
+        self._prediction.refresh()
+        self._annotations.refresh()
+
+
+def _annotation(labels: NDArray[Any], painted: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return what the layer to paint on shows of labels."""
+    return np.where(painted, labels + 1, 0).astype(np.uint8)
+
+
+def _class_colors(spec: ModelSpec, *, first: int) -> DirectLabelColormap:
+    """Return the colours of the classes, numbered from `first`; a number between 0 and the first is background."""
+    colors: dict[int | None, str] = {None: "transparent", 0: "transparent", 1: "#5a7fa6"}
+    colors.update({number: one.color for number, one in enumerate(spec.classes, start=first)})
+    return DirectLabelColormap(color_dict=colors)

@@ -1,0 +1,104 @@
+"""What was corrected comes back, and what is corrected is kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.correction import Saving, Store, WhenChanged, has_store, identify, open_store, recent
+from napari_unet.errors import ImageChangedError, StoreError
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_unet.correction import ImageIdentity, RecentWork
+    from napari_unet.gui.session import Session
+
+__all__ = ["Keeping", "continuable", "saving_line"]
+
+_CLOSE_SECONDS = 5.0
+"""How long a closing window waits for a disk; what is left then is lost only if the process ends first."""
+
+
+class Keeping:
+    """Opens the stores of images.
+
+    Parameters
+    ----------
+    session : Session
+        Its `question` is set where the user has to choose what becomes of earlier corrections.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def has_corrections(self, image: Image, axes: str, kind: str) -> bool:
+        """Return whether there is something to bring back."""
+        return has_store(_identity(image, axes), kind)
+
+    def open(self, image: Image, axes: str, kind: str, when_changed: WhenChanged = "refuse") -> Store | None:
+        """Return the store of an image; None where the user has to be asked first, or nothing can be kept."""
+        self._session.question = ""
+        try:
+            return open_store(
+                _identity(image, axes),
+                kind=kind,
+                pixel_size_um=_pixel_size_um(image, axes),
+                when_changed=when_changed,
+            )
+        except ImageChangedError as error:
+            self._session.question = str(error)
+        except StoreError as error:
+            self._session.say(f"{error} Until then your corrections are kept in memory only.", problem=True)
+        return None
+
+    @staticmethod
+    def close(store: Store | None) -> None:
+        """Write what is left and let go of a store."""
+        if store is not None:
+            store.close(_CLOSE_SECONDS)
+
+
+def continuable() -> RecentWork | None:
+    """Return the last work whose image can be opened again."""
+    return next((work for work in recent() if work.image is not None and _is_there(work.image)), None)
+
+
+def saving_line(saving: Saving, now: float) -> str:
+    """Return how the saving stands, for the foot of the panel."""
+    if saving.failed:
+        return saving.message
+    if saving.waiting and saving.saved_at is not None and now - saving.saved_at > 5:
+        return f"Saving {saving.waiting} changes..."
+    if saving.saved_at is None:
+        return ""
+    return f"Saved {_ago(now - saving.saved_at)}"
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 5:
+        return "just now"
+    if seconds < 90:
+        return f"{seconds:.0f} s ago"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min ago"
+    return f"at {time.strftime('%H:%M', time.localtime(time.time() - seconds))}"
+
+
+def _identity(image: Image, axes: str) -> ImageIdentity:
+    path = image.source.path
+    return identify(image.data, axes, path=path, name=image.name)
+
+
+def _is_there(path: str) -> bool:
+    return "://" in path or Path(path).exists()
+
+
+def _pixel_size_um(image: Image, axes: str) -> dict[str, float]:
+    """Return the size of a voxel by axis, where the layer has physical units."""
+    sizes = {}
+    for letter, scale, unit in zip(axes, image.scale, image.units, strict=False):
+        if letter in "ZYX" and unit.is_compatible_with("micrometer"):
+            sizes[letter] = float((scale * unit).to("micrometer").magnitude)
+    return sizes

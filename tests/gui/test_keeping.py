@@ -1,0 +1,177 @@
+"""Nothing is lost: what was corrected comes back with the image, whatever happens to layers, windows and files."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unet.correction import recent
+
+
+@pytest.fixture
+def image_file(tmp_path, discs):
+    path = tmp_path / "images" / "cells.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, discs())
+    return path
+
+
+def open_file(user, path):
+    """Open an image as the File menu does."""
+    (layer,) = user.viewer.open(path, plugin="napari")
+    user.until(lambda: user.session.image == layer.name)
+    return layer
+
+
+def correct(user):
+    """Segment, confirm one object, delete another."""
+    user.segment()
+    user.use_tool("confirm")
+    user.click((12, 12))
+    user.use_tool("delete")
+    user.click((50, 48))
+
+
+def wait_for_the_disk(user):
+    assert user.document.store.wait(10)
+
+
+def test_corrections_come_back_with_the_image(start, image_file):
+    user = start()
+    layer = open_file(user, image_file)
+    correct(user)
+    labels, status = user.labels, user.status
+    wait_for_the_disk(user)
+    assert (image_file.parent / "napari-unet" / "cells nucleus.zarr").is_dir()
+    user.until(lambda: user.panel.saving.text().startswith("Saved"))
+    assert "napari-unet" in user.panel.saving.text()
+    user.viewer.layers.remove(layer)
+    user.until(lambda: user.session.image == "")
+    user.viewer.layers.clear()
+
+    open_file(user, image_file)
+    user.until(lambda: user.session.checked == 1)
+    assert user.says.startswith("Your corrections are back")
+    np.testing.assert_array_equal(user.labels, labels)
+    np.testing.assert_array_equal(user.status, status)
+    # the undo stack is there too
+    user.undo()
+    assert user.labels[50, 48] > 0
+    user.redo()
+    np.testing.assert_array_equal(user.labels, labels)
+    # a new object gets a number that none has had
+    user.use_tool("draw")
+    user.document.editable.brush_size = 3
+    user.stroke(np.array([(50.0, 48.0), (50.0, 50.0)]))
+    assert user.labels[50, 48] > labels.max()
+
+
+def test_an_image_without_a_file_has_its_corrections_too(start, discs):
+    user = start(discs())
+    correct(user)
+    labels = user.labels
+    wait_for_the_disk(user)
+    user.viewer.layers.clear()
+    user.viewer.add_image(discs(), name="img")
+    user.until(lambda: user.session.checked == 1)
+    np.testing.assert_array_equal(user.labels, labels)
+    assert recent()[0].checked == 1
+
+
+def test_deleted_labels_can_be_restored(user):
+    correct(user)
+    labels = user.labels
+    restore = user.button("restore")
+    assert not restore.isVisible()
+    user.viewer.layers.remove("img labels")
+    user.until(lambda: [layer.name for layer in user.viewer.layers] == ["img"])
+    assert restore.isVisible()
+    user.press("restore")
+    np.testing.assert_array_equal(user.labels, labels)
+    assert user.session.checked == 1
+    assert not restore.isVisible()
+    # deleted again, and begun anew: undo still knows the way back
+    user.viewer.layers.remove("img labels")
+    user.segment()
+    assert user.session.checked == 0
+    assert len(np.unique(user.labels)) == 6
+    assert not restore.isVisible()
+    user.undo()
+    assert not user.labels.any()
+    user.undo()
+    np.testing.assert_array_equal(user.labels, labels)
+
+
+@pytest.mark.parametrize("answer", ["take_over", "set_aside"])
+def test_an_image_that_changed_on_disk_is_not_silently_matched(start, image_file, discs, answer):
+    user = start()
+    open_file(user, image_file)
+    correct(user)
+    labels = user.labels
+    wait_for_the_disk(user)
+    user.viewer.layers.clear()
+    tifffile.imwrite(image_file, discs()[::-1])
+    open_file(user, image_file)
+    user.until(lambda: bool(user.session.question))
+    assert "other pixels" in user.says
+    assert user.panel.keeping.question.isVisible()
+    user.press("segment")  # not before the choice
+    assert len(user.viewer.layers) == 1
+    user.press(answer)
+    assert not user.panel.keeping.question.isVisible()
+    expected = labels if answer == "take_over" else np.zeros_like(labels)
+    np.testing.assert_array_equal(user.labels, expected)
+    user.segment()
+
+
+def test_a_second_window_is_told(start, discs):
+    first = start(discs())
+    correct(first)
+    wait_for_the_disk(first)
+    second = start(discs())
+    second.until(lambda: "is open in" in second.says)
+    assert not second.document.editable.editable
+    assert "is open in" in second.panel.saving.text()
+    np.testing.assert_array_equal(second.labels, first.labels)
+
+
+def test_a_disk_that_fails_is_told_until_saving_goes_on(user, monkeypatch):
+    user.segment()
+    wait_for_the_disk(user)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("napari_unet.correction.writer.append_durably", full)
+        user.use_tool("confirm")
+        user.click((12, 12))
+        user.until(lambda: "No space left" in user.panel.saving.text())
+        user.click((50, 48))  # work goes on
+        assert user.session.checked == 2
+    user.until(lambda: user.panel.saving.text().startswith("Saved"))
+    wait_for_the_disk(user)
+
+
+def test_painted_classes_come_back(start, discs, library, make_model, trainings):
+    from napari_unet import save_model
+
+    save_model(make_model("tissue", "semantic", ("gland", "stroma")), library / "tissue")
+    user = start(discs())
+    user.choose("model", "tissue")
+    user.segment()
+    user.press("tool_draw")
+    user.choose("classes", "stroma")
+    user.stroke(np.array([(24.0, 4.0), (24.0, 10.0)]))
+    annotations = user.viewer.layers["img annotations"].data.copy()
+    prediction = user.viewer.layers["img prediction"].data.copy()
+    assert annotations[24, 6] == 3
+    assert user.panel.workbench.document.store.wait(10)
+    user.viewer.layers.clear()
+    user.viewer.add_image(discs(), name="img")
+    user.until(lambda: user.session.checked > 0)
+    np.testing.assert_array_equal(user.viewer.layers["img annotations"].data, annotations)
+    np.testing.assert_array_equal(
+        user.viewer.layers["img prediction"].data[annotations == 0], prediction[annotations == 0]
+    )
+    user.undo()
+    assert not user.viewer.layers["img annotations"].data.any()
