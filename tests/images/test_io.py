@@ -212,5 +212,5 @@ def test_folders_are_opened_one_level_deep_in_order_and_without_hidden_files(tmp
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"No images in .*Give files or folders"):
+    with pytest.raises(ImageError, match=r"No images in .*Give files, folders or patterns"):
         image_files(path for path in [tmp_path])

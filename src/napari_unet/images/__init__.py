@@ -2,33 +2,52 @@
 
 from napari_unet.images.axes import (
     CANONICAL,
+    AxesGuess,
     check_axes,
+    explain_axes,
     from_canonical,
     guess_axes,
     label_axes,
+    label_planes,
     to_canonical,
 )
-from napari_unet.images.io import IMAGE_SUFFIXES, ImageFile, image_files, read_image, write_labels
+from napari_unet.images.io import IMAGE_SUFFIXES, image_files, image_stem, open_image, read_image
+from napari_unet.images.labels import read_provenance, write_labels
 from napari_unet.images.normalize import Normalization, measure_normalization
+from napari_unet.images.opened import Level, OpenedImage, micrometres, nearest_level
 from napari_unet.images.resample import Rescaled, covering, nearest_index, resample_plane, scaled_length
+from napari_unet.images.rois import labels_to_rois, read_rois, rois_to_labels, write_rois
 
 __all__ = [
     "CANONICAL",
     "IMAGE_SUFFIXES",
-    "ImageFile",
+    "AxesGuess",
+    "Level",
     "Normalization",
+    "OpenedImage",
     "Rescaled",
     "check_axes",
     "covering",
+    "explain_axes",
     "from_canonical",
     "guess_axes",
     "image_files",
+    "image_stem",
     "label_axes",
+    "label_planes",
+    "labels_to_rois",
     "measure_normalization",
+    "micrometres",
     "nearest_index",
+    "nearest_level",
+    "open_image",
     "read_image",
+    "read_provenance",
+    "read_rois",
     "resample_plane",
+    "rois_to_labels",
     "scaled_length",
     "to_canonical",
     "write_labels",
+    "write_rois",
 ]

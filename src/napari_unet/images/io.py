@@ -1,80 +1,114 @@
-"""Image files: pixels, axes and pixel size, as the file itself tells them."""
+"""Image files of all kinds: found, opened, with what they tell about themselves."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as imageio
 import numpy as np
-import tifffile
 
 from napari_unet.errors import ImageError
-from napari_unet.images.axes import CANONICAL, guess_axes
+from napari_unet.images.omezarr import is_zarr, open_zarr
+from napari_unet.images.opened import Level, OpenedImage
+from napari_unet.images.tiff import open_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFile", "image_files", "read_image", "write_labels"]
+__all__ = ["IMAGE_SUFFIXES", "image_files", "image_stem", "open_image", "read_image"]
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
+_OWN_LABELS = "-labels"
 
-@dataclass(frozen=True, eq=False)
-class ImageFile:
-    """What was read from a file.
 
-    Attributes
+def open_image(path: str | Path, level: int | None = None) -> OpenedImage:
+    """Open TIFF (OME, ImageJ, plain), OME-Zarr, zarr, PNG, JPEG or BMP without reading what is not needed yet.
+
+    Parameters
     ----------
-    data : ndarray
-    axes : str or None
-        Letters of ``TCZYXS``; None where the file does not tell.
-    name : str
-        File name without its suffix.
+    path : path
+        A file, or the folder of a zarr array or group.
+    level : int, optional
+        Resolution of a pyramid. None: the full one, 0.
+
+    Returns
+    -------
+    OpenedImage
+
+    Raises
+    ------
+    ImageError
+        If it is missing, damaged or of another kind; or when its pixels are read, where only they are damaged.
+
+    Examples
+    --------
+    >>> image = open_image("cells.ome.tif")  # doctest: +SKIP
+    >>> image.axes, image.shape, image.pixel_size_um  # doctest: +SKIP
+    ('CYX', (2, 2048, 2048), {'Y': 0.325, 'X': 0.325})
     """
+    path = Path(path)
+    name, level = image_stem(path), level or 0
+    zarr = path.is_dir() and is_zarr(path)
+    if path.is_dir() and not zarr:
+        raise ImageError(f"{path} is a folder but no zarr image. Give the images in it.")
+    if not path.exists():
+        raise ImageError(f"There is no image {path}. Check the path.")
+    if not zarr and path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ImageError(f"{path.name} is not of a kind that can be read here. Save it as TIFF or PNG.")
+    try:
+        if zarr:
+            return open_zarr(path, name, level)
+        if path.suffix.lower() in (".tif", ".tiff"):
+            return open_tiff(path, name, level)
+        opened = _open_picture(path, name)
+    except ImageError:
+        raise
+    except Exception as error:  # a damaged file can make its decoder raise almost anything
+        cure = "Copy it again." if zarr else "Open and save it again in Fiji, as TIFF."
+        raise ImageError(f"{path.name} cannot be read ({error}). {cure}") from error
+    if level:
+        raise ImageError(f"{path.name} has 1 level, numbered from 0; there is no {level}.")
+    return opened
 
-    data: NDArray[Any]
-    axes: str | None
-    name: str
 
+def read_image(path: str | Path) -> OpenedImage:
+    """Open an image as `open_image` does, and read all its pixels into memory.
 
-def read_image(path: str | Path) -> ImageFile:
-    """Read TIFF (OME, ImageJ, plain), PNG, JPEG or BMP.
+    A two-dimensional image that does not tell its axes is YX.
 
     Raises
     ------
     ImageError
         If the file is missing, damaged or of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ImageError(f"There is no image {path}. Check the path.")
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ImageError(f"{path.name} is not of a kind that can be read here. Save it as TIFF or PNG.")
+    opened = open_image(path)
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            with tifffile.TiffFile(path) as file:
-                series = file.series[0]
-                data, axes = series.asarray(), series.axes.upper()
-        else:
-            data = np.asarray(imageio.imread(path, plugin="pillow"))
-            axes = "YXS" if data.ndim == 3 else "YX"
-        if data.ndim < 2:
-            raise ValueError("there is no image in it")
-    except Exception as error:  # a damaged file can make its decoder raise almost anything
-        raise ImageError(f"{path.name} cannot be read ({error}). Open and save it again in Fiji, as TIFF.") from error
-    known = set(axes) <= set("TCZYXS") and len(axes) == data.ndim and {"X", "Y"} <= set(axes)
-    return ImageFile(data, axes if known else guess_axes(data.shape), path.stem)
+        data = np.array(opened.data)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{opened.path.name} cannot be read ({error}). Copy it again.") from error
+    axes = opened.axes or ("YX" if data.ndim == 2 else None)
+    return replace(opened, data=data, axes=axes)
+
+
+def image_stem(path: str | Path) -> str:
+    """Return the name of an image file without its suffix: ``a`` of ``a.ome.tif``."""
+    stem = Path(path).stem
+    return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
 
 
 def image_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the image files among `paths`, folders opened one level deep, in the order of their names.
+    """Return the images among `paths`, folders opened one level deep, patterns filled in, in the order of their names.
 
-    Hidden files, such as the ``._name`` that macOS leaves, are passed over in folders.
+    Hidden files, such as the ``._name`` that macOS leaves, and labels that this program wrote beside images
+    (``name-labels``) are passed over in folders.
 
     Raises
     ------
@@ -84,48 +118,36 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
     asked = [Path(path) for path in paths]
     found: list[Path] = []
     for path in asked:
-        if path.is_dir():
-            found += sorted(
-                p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
-            )
+        if path.is_dir() and not is_zarr(path):
+            found += sorted(one for one in path.iterdir() if _is_image(one))
+        elif has_magic(str(path)) and not path.exists():
+            found += sorted(one for one in map(Path, glob(str(path), recursive=True)) if _is_image(one))
         else:
             found.append(path)
     if not found:
-        raise ImageError(f"No images in {', '.join(map(str, asked))}. Give files or folders of TIFF or PNG.")
-    return found
-
-
-def write_labels(path: str | Path, labels: NDArray[Any], axes: str) -> Path:
-    """Write labels as a compressed OME-TIFF with its axes, first under a temporary name.
-
-    16 bits where the ids fit, else 32. The axes are written in the order TZYX, whatever theirs is: the format
-    wants Y and X last.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be written there.
-    """
-    path = Path(path)
-    order = [axes.index(letter) for letter in CANONICAL if letter in axes]
-    small = labels.max(initial=0) < 2**16
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(
-            temporary,
-            labels.transpose(order).astype(np.uint16 if small else np.uint32),
-            ome=True,
-            compression="zlib",
-            photometric="minisblack",
-            metadata={"axes": "".join(axes[axis] for axis in order)},
-        )
-        temporary.replace(path)
-    except OSError as error:
         raise ImageError(
-            f"The labels cannot be written to {path} ({error.strerror or error}). Choose another folder."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return path
+            f"No images in {', '.join(map(str, asked))}. Give files, folders or patterns of TIFF, PNG or OME-Zarr."
+        )
+    return list(dict.fromkeys(found))
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith(".") or image_stem(path).endswith(_OWN_LABELS):
+        return False
+    return is_zarr(path) if path.is_dir() else path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _open_picture(path: Path, name: str) -> OpenedImage:
+    mode = imageio.immeta(path, plugin="pillow").get("mode")
+    colours = "RGB" if mode == "CMYK" else None
+    data: NDArray[Any] = np.asarray(imageio.imread(path, plugin="pillow", mode=colours))
+    notes = []
+    if data.ndim == 3 and data.shape[-1] in (2, 4):
+        notes.append(f"{path.name}: its transparency is left out.")
+        data = data[..., 0] if data.shape[-1] == 2 else data[..., :3]
+    if data.ndim not in (2, 3):
+        raise ValueError("there is no image in it")
+    axes = "YXS" if data.ndim == 3 else "YX"
+    why = f"{axes}: a picture {'in colours' if axes == 'YXS' else 'without colours'}."
+    levels = (Level(data.shape, {}, {}),)
+    return OpenedImage(data, axes, why, path, name, levels=levels, files=(path,), notes=tuple(notes))

@@ -1,0 +1,179 @@
+"""TIFF: plain, ImageJ and OME. Pixels are mapped or read page by page, never the whole file."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from napari_unet.errors import ImageError
+from napari_unet.images.lazy import lazy_array
+from napari_unet.images.opened import Level, OpenedImage, micrometres
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["open_tiff"]
+
+_LARGE_PAGE = 2**28
+"""Bytes above which a page is read in strips; below, whole pages decode much faster."""
+
+_CENTIMETRE = 3
+
+
+def open_tiff(path: Path, name: str, level: int = 0) -> OpenedImage:
+    """Open a TIFF. Raises anything that a damaged file makes its decoder raise."""
+    file = tifffile.TiffFile(path)
+    try:
+        series = _choose(file)
+        files = _files_of(series, path)
+        if not 0 <= level < len(series.levels):
+            raise ImageError(f"{path.name} has {len(series.levels)} levels, numbered from 0; there is no {level}.")
+        data = _pixels(file, series, level)
+    except BaseException:
+        file.close()
+        raise
+    axes, why = _axes(file, series, path)
+    size, channels = _metadata(file, series)
+    levels = tuple(_level(one.shape, series.shape, axes, size) for one in series.levels)
+    notes = []
+    if len(file.series) > 1:
+        notes.append(
+            f"{path.name} holds {len(file.series)} images; the first is read (shape {series.shape}). "
+            "Save the others as files of their own."
+        )
+    return OpenedImage(data, axes, why, path, name, channels, levels, level, files, tuple(notes))
+
+
+class _Pages:
+    """One level of a series; the file is closed when nobody needs it any more."""
+
+    def __init__(self, file: tifffile.TiffFile, series: tifffile.TiffPageSeries, level: int) -> None:
+        import zarr
+
+        pages = series.levels[level].keyframe
+        mode = "strile" if pages.is_tiled or pages.nbytes > _LARGE_PAGE else "page"
+        self._name = Path(file.filehandle.name).name
+        self._array: Any = zarr.open_array(series.aszarr(level=level, chunkmode=mode), mode="r")
+        self.shape: tuple[int, ...] = tuple(self._array.shape)
+        self.chunks: tuple[int, ...] = tuple(self._array.chunks)
+        self.dtype, self.ndim = np.dtype(self._array.dtype), len(self.shape)
+        weakref.finalize(self, file.close)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        try:
+            return np.asarray(self._array[key])
+        except Exception as error:  # a damaged file can make its decoder raise almost anything
+            raise ImageError(
+                f"{self._name} cannot be read ({error}). Open and save it again in Fiji, as TIFF."
+            ) from error
+
+
+def _pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, level: int) -> Any:
+    chosen = series.levels[level]
+    if chosen.dataoffset is not None and not chosen.is_multifile:
+        dtype = np.dtype(file.byteorder + chosen.dtype.char)
+        mapped = np.memmap(file.filehandle.path, dtype, "r", chosen.dataoffset, tuple(chosen.shape))
+        file.close()
+        return mapped
+    pages = _Pages(file, series, level)
+    return lazy_array(pages, pages.chunks)
+
+
+def _choose(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    if not file.series or len(file.series[0].shape) < 2:
+        raise ValueError("there is no image in it")
+    return file.series[0]
+
+
+def _files_of(series: tifffile.TiffPageSeries, path: Path) -> tuple[Path, ...]:
+    """Return the files that an OME series is spread over; tifffile would show missing ones as black planes."""
+    if series.kind != "ome" or series.dataoffset is not None:
+        return (path,)
+    pages = list(series)
+    missing = sum(page is None for page in pages)
+    if missing:
+        raise ImageError(
+            f"{path.name} is one of several files, or was cut off: {missing} of its {len(pages)} planes are missing. "
+            "Put all files of the set into one folder, under the names that they were written with."
+        )
+    return tuple(dict.fromkeys(path.with_name(page.parent.filehandle.name) for page in pages if page is not None))
+
+
+def _axes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> tuple[str | None, str]:
+    axes = series.axes.upper()
+    if {"C", "S"} <= set(axes):
+        raise ImageError(
+            f"{path.name} holds channels and colours at once (axes {axes}, shape {series.shape}). Split the colours "
+            "into channels, in Fiji: Image > Color > Split Channels."
+        )
+    strange = [(letter, n) for letter, n in zip(axes, series.shape, strict=True) if letter not in "TCZYXSIQ"]
+    if strange:
+        letter, n = strange[0]
+        kind = tifffile.TIFF.AXES_NAMES.get(letter, letter)
+        raise ImageError(
+            f"{path.name} has a dimension {kind!r} of length {n} (axes {axes}) beside time, channel, Z, Y and X. "
+            f"Save each {kind} as a file of its own."
+        )
+    if set(axes) <= set("TCZYXS") and {"X", "Y"} <= set(axes):
+        source = "OME" if series.kind == "ome" else "ImageJ" if file.is_imagej else "TIFF"
+        return axes, f"{axes}: from the {source} metadata of the file."
+    return None, "The file does not tell its axes."
+
+
+def _metadata(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[dict[str, float], tuple[str, ...]]:
+    if series.kind == "ome" and file.ome_metadata:
+        return _ome(file.ome_metadata, series.name)
+    if file.is_imagej:
+        return _imagej(file, series)
+    tags = series.keyframe.tags
+    if "ResolutionUnit" in tags and tags["ResolutionUnit"].value == _CENTIMETRE:
+        # dots per inch are a printer's default, and so is anything coarser than a microscope sees
+        sizes = {letter: _resolution(tags, f"{letter}Resolution", "cm") for letter in "YX"}
+        return {letter: size for letter, size in sizes.items() if size is not None and size < 100}, ()
+    return {}, ()
+
+
+def _resolution(tags: Any, name: str, unit: str | None) -> float | None:
+    pixels, length = tags[name].value if name in tags else (0, 0)
+    return micrometres(length / pixels, unit) if pixels else None
+
+
+def _imagej(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[dict[str, float], tuple[str, ...]]:
+    told = file.imagej_metadata or {}
+    unit, tags = told.get("unit"), series.keyframe.tags
+    sizes = {
+        "Z": micrometres(told.get("spacing"), unit),
+        **{letter: _resolution(tags, f"{letter}Resolution", unit) for letter in "YX"},
+    }
+    count = told.get("channels", 1)
+    labels = told.get("Labels") or []
+    names = tuple(str(label) for label in labels[:count]) if count > 1 and len(set(labels[:count])) == count else ()
+    return {letter: size for letter, size in sizes.items() if size is not None}, names
+
+
+def _ome(document: str, name: str) -> tuple[dict[str, float], tuple[str, ...]]:
+    try:
+        images = ElementTree.fromstring(document).findall("{*}Image")
+    except ElementTree.ParseError:
+        return {}, ()
+    image = next((image for image in images if image.get("Name") == name), images[0] if images else None)
+    pixels = None if image is None else image.find("{*}Pixels")
+    if pixels is None:
+        return {}, ()
+    sizes = {
+        letter: micrometres(pixels.get(f"PhysicalSize{letter}"), pixels.get(f"PhysicalSize{letter}Unit", "µm"))
+        for letter in "ZYX"
+    }
+    names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+    known = {letter: size for letter, size in sizes.items() if size is not None}
+    return known, tuple(names) if all(names) else ()
+
+
+def _level(shape: tuple[int, ...], full: tuple[int, ...], axes: str | None, size: dict[str, float]) -> Level:
+    scale = {letter: n / m for letter, n, m in zip(axes or "", full, shape, strict=bool(axes)) if letter in "ZYX"}
+    return Level(tuple(shape), scale, {letter: um * scale.get(letter, 1.0) for letter, um in size.items()})
