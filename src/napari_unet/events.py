@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Event", "Notice", "Score", "StepDone", "TileDone", "Validated"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "Event",
+    "FileDone",
+    "FileFailed",
+    "FileSkipped",
+    "FileStarted",
+    "Notice",
+    "Score",
+    "StepDone",
+    "TileDone",
+    "Validated",
+]
 
 
 @dataclass(frozen=True)
@@ -65,4 +80,41 @@ class Notice:
     message: str
 
 
-Event = TileDone | StepDone | Validated | Notice
+@dataclass(frozen=True)
+class FileStarted:
+    """An image of a batch is begun: `number` counts from 1."""
+
+    path: Path
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
+class FileDone:
+    """The labels of an image are written; `found` counts objects or classes."""
+
+    path: Path
+    labels: Path
+    found: int
+    provenance: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileSkipped:
+    """An image of a batch was not segmented: `labels` is what is there already, None if it has none of its own."""
+
+    path: Path
+    labels: Path | None
+    why: str
+
+
+@dataclass(frozen=True)
+class FileFailed:
+    """An image of a batch cannot be segmented; the others go on."""
+
+    path: Path
+    message: str
+
+
+Event = TileDone | StepDone | Validated | Notice | FileStarted | FileDone | FileSkipped | FileFailed

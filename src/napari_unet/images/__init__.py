@@ -1,5 +1,6 @@
 """What an image is: axes, intensity, files."""
 
+from napari_unet.images.atomic import written_at_once
 from napari_unet.images.axes import (
     CANONICAL,
     AxesGuess,
@@ -50,4 +51,5 @@ __all__ = [
     "to_canonical",
     "write_labels",
     "write_rois",
+    "written_at_once",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.errors import ImageError
+from napari_unet.images.lazy import lazy_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,11 +176,13 @@ def to_canonical(image: Any, axes: str) -> Any:
     Parameters
     ----------
     image : array
-        Anything with `transpose` and `reshape`: NumPy or dask.
+        NumPy, dask or zarr; the last two stay lazy.
     axes : str
         Its axes.
     """
-    axes = check_axes(axes, np.ndim(image)).replace("S", "C")
+    axes = check_axes(axes, len(image.shape)).replace("S", "C")
+    if not hasattr(image, "transpose"):
+        image = lazy_array(image, image.chunks)
     ordered = image.transpose([axes.index(letter) for letter in CANONICAL if letter in axes])
     shape = iter(ordered.shape)
     return ordered.reshape([next(shape) if letter in axes else 1 for letter in CANONICAL])

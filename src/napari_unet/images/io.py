@@ -104,11 +104,12 @@ def image_stem(path: str | Path) -> str:
     return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
 
 
-def image_files(paths: Iterable[str | Path]) -> list[Path]:
+def image_files(paths: Iterable[str | Path], *, own_labels: bool = False) -> list[Path]:
     """Return the images among `paths`, folders opened one level deep, patterns filled in, in the order of their names.
 
     Hidden files, such as the ``._name`` that macOS leaves, and labels that this program wrote beside images
-    (``name-labels``) are passed over in folders.
+    (``name-labels``) are passed over in folders and patterns; with `own_labels` those are what is looked for, where a
+    folder has any.
 
     Raises
     ------
@@ -119,9 +120,9 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in asked:
         if path.is_dir() and not is_zarr(path):
-            found += sorted(one for one in path.iterdir() if _is_image(one))
+            found += _images(path.iterdir(), own_labels)
         elif has_magic(str(path)) and not path.exists():
-            found += sorted(one for one in map(Path, glob(str(path), recursive=True)) if _is_image(one))
+            found += _images(map(Path, glob(str(path), recursive=True)), own_labels)
         else:
             found.append(path)
     if not found:
@@ -131,8 +132,14 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _images(paths: Iterable[Path], own_labels: bool) -> list[Path]:
+    every = sorted(path for path in paths if _is_image(path))
+    own = [path for path in every if image_stem(path).endswith(_OWN_LABELS)]
+    return (own or every) if own_labels else [path for path in every if path not in own]
+
+
 def _is_image(path: Path) -> bool:
-    if path.name.startswith(".") or image_stem(path).endswith(_OWN_LABELS):
+    if path.name.startswith("."):
         return False
     return is_zarr(path) if path.is_dir() else path.suffix.lower() in IMAGE_SUFFIXES
 

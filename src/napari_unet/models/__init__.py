@@ -5,6 +5,7 @@ from napari_unet.models.file import (
     file_hash,
     is_model_file,
     load_model_file,
+    model_hash,
     read_spec,
     save_model,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "list_models",
     "load_model",
     "load_model_file",
+    "model_hash",
     "model_path",
     "read_spec",
     "save_model",

@@ -17,7 +17,7 @@ from safetensors.torch import save as serialize
 from napari_unet.errors import ModelFileError
 from napari_unet.models.spec import FORMAT_VERSION, Model, ModelSpec
 
-__all__ = ["SUFFIX", "file_hash", "is_model_file", "load_model_file", "read_spec", "save_model"]
+__all__ = ["SUFFIX", "file_hash", "is_model_file", "load_model_file", "model_hash", "read_spec", "save_model"]
 
 SUFFIX = ".safetensors"
 _KEY = "napari-unet"
@@ -133,6 +133,15 @@ def file_hash(path: str | Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_hash(model: Model) -> str:
+    """Return a SHA-256 of all that decides which labels a model makes: weights and spec without name and history."""
+    found = hashlib.sha256(model.spec.model_dump_json(exclude={"name", "provenance", "classes"}).encode())
+    for name, tensor in sorted(model.network.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def _parse_spec(document: str, path: Path) -> ModelSpec:

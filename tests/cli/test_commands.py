@@ -2,99 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
 
-from napari_unet import Model, NetworkSpec, Trained, average_precision, cli, save_model
+from napari_unet import Model, NetworkSpec, save_model
+from napari_unet.cli.app import stop_on_interrupt
 from napari_unet.images import read_image, write_labels
 from napari_unet.models import library_folder, load_model_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ["train", "fine-tune", "predict", "evaluate", "models", "info", "doctor", "demo"]
+Run = Callable[..., Any]
 
-
-@dataclass
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line that says what is wrong; nothing else may be there."""
-        assert self.code == 2, self.err
-        assert self.out == ""
-        (line,) = self.err.splitlines()
-        assert line.startswith("Error: ")
-        return line
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Run = Callable[..., Answer]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["napari-unet", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code if isinstance(exit_.code, int) else 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return Answer(code, captured.out, captured.err)
-
-    return call
-
-
-@pytest.fixture
-def folders(tmp_path: Path, discs: Any) -> tuple[Path, Path]:
-    """Return a folder of two images of discs and one of their labels."""
-    images, labels = tmp_path / "images", tmp_path / "labels"
-    images.mkdir()
-    for number, name in enumerate(("a", "b")):
-        image, truth = discs((64, 64), 5, count=8, seed=number)
-        tifffile.imwrite(images / f"{name}.tif", image)
-        write_labels(labels / f"{name}.tif", truth, "YX")
-    return images, labels
-
-
-@pytest.fixture
-def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let models that are trained from scratch be tiny."""
-
-    class Tiny(NetworkSpec):
-        features: tuple[int, ...] = (2, 2)
-
-    monkeypatch.setattr("napari_unet.models.NetworkSpec", Tiny)
-
-
-@pytest.fixture
-def discs_file(disc_training: Trained, tmp_path: Path) -> Path:
-    return save_model(disc_training.model, tmp_path / "discs")
-
-
-@pytest.fixture
-def tiny_file(tiny_model: Callable[..., Model], tmp_path: Path) -> Path:
-    return save_model(tiny_model(), tmp_path / "tiny")
+COMMANDS = ["train", "fine-tune", "predict", "export-rois", "evaluate", "models", "info", "doctor", "demo"]
 
 
 QUICK = ("--steps", 1, "--device", "cpu", "--threads", 1)
@@ -227,7 +154,7 @@ def test_groups_come_from_a_table(mark: str, run: Run, folders: tuple[Path, Path
 
 def test_first_interrupt_stops_in_order_and_the_second_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with cli._stop_on_interrupt() as stop:
+    with stop_on_interrupt() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):
@@ -251,129 +178,6 @@ def test_fine_tune_goes_on_from_a_model(run: Run, folders: tuple[Path, Path], di
 def test_fine_tune_needs_a_model_that_is_there(run: Run, folders: tuple[Path, Path], tmp_path: Path) -> None:
     answer = run("fine-tune", *folders, "-m", "nothing", "-o", tmp_path / "m", *QUICK)
     assert "no model 'nothing'" in answer.error
-
-
-# predict
-
-
-def test_predict_a_folder_and_evaluate_it(
-    run: Run, folders: tuple[Path, Path], discs_file: Path, tmp_path: Path
-) -> None:
-    images, labels = folders
-    out = tmp_path / "out"
-    answer = run("predict", images, "-m", discs_file, "-o", out, "--device", "cpu")
-    assert answer.code == 0, answer.err
-    assert sorted(path.name for path in out.iterdir()) == ["a.tif", "b.tif"]
-    for name in ("a.tif", "b.tif"):
-        found, truth = read_image(out / name), read_image(labels / name)
-        assert found.axes == "YX"
-        assert average_precision(truth.data, found.data) > 0.6
-        assert f"{name}: {found.data.max()} objects -> {out / name}" in answer.out
-
-    scores = run("evaluate", labels, out, "--json").json
-    assert [row["file"] for row in scores["files"]] == ["a.tif", "b.tif"]
-    assert set(scores["mean"]) == {"AP50", "AP75", "AP90", "foreground_iou"}
-    assert scores["mean"]["AP50"] == pytest.approx(np.mean([row["AP50"] for row in scores["files"]]))
-    assert scores["mean"]["AP50"] > 0.6
-    text = run("evaluate", labels, out).out
-    assert f"AP50 {scores['mean']['AP50']:.3f}" in text
-    assert "mean of 2" in text
-    perfect = run("evaluate", labels, labels, "--json").json["mean"]
-    assert set(perfect.values()) == {1.0}
-
-
-def test_predict_tells_the_bad_files_and_does_the_others(
-    run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path
-) -> None:
-    images, _ = folders
-    (images / "broken.tif").write_bytes((images / "a.tif").read_bytes()[:3000])
-    imageio.imwrite(images / "colour.png", np.zeros((20, 20, 3), np.uint8))
-    command = ("predict", images, images / "missing.tif", "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
-    answer = run(*command)
-    assert answer.code == 2
-    assert len(answer.out.splitlines()) == 2
-    told = {line.split(":")[0].rpartition("/")[2]: line for line in answer.err.splitlines()}
-    assert set(told) == {"broken.tif", "colour.png", "missing.tif"}
-    assert "cannot be read" in told["broken.tif"]
-    assert "3 channels" in told["colour.png"]
-    assert "no image" in told["missing.tif"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
-
-    machine = run(*command, "--json")
-    assert machine.code == 2
-    document = json.loads(machine.out)
-    assert [len(document[key]) for key in ("files", "failed")] == [2, 3]
-    assert document["files"][0]["image"] == str(images / "a.tif")
-
-
-def test_predict_says_how_it_was_done(run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path) -> None:
-    path = folders[0] / "a.tif"
-    document = run("predict", path, "-m", tiny_file, "-o", tmp_path, "--device", "cpu", "--json").json
-    (entry,) = document["files"]
-    assert document["model"] == "tiny"
-    assert entry["labels"] == str(tmp_path / "a.tif")
-    assert entry["objects"] == read_image(tmp_path / "a.tif").data.max()
-    assert entry["device"] == "cpu"
-
-
-def test_predict_counts_classes_as_classes(
-    run: Run, folders: tuple[Path, Path], tiny_model: Callable[..., Model], tmp_path: Path
-) -> None:
-    model = save_model(tiny_model(task="semantic"), tmp_path / "semantic")
-    document = run("predict", folders[0] / "a.tif", "-m", model, "-o", tmp_path, "--device", "cpu", "--json").json
-    assert "objects" not in document["files"][0]
-    assert document["files"][0]["classes"] <= 1
-
-
-def test_predict_a_stack_needs_its_axes_and_keeps_them(
-    run: Run, tiny_file: Path, tmp_path: Path, rng: np.random.Generator
-) -> None:
-    path = tmp_path / "stack.tif"
-    with tifffile.TiffWriter(path) as file:
-        for plane in rng.integers(0, 255, (4, 24, 24), np.uint8):
-            file.write(plane, contiguous=False, metadata=None, photometric="minisblack")
-    command = ("predict", path, "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
-    assert "Give them with --axes" in run(*command).err
-    assert run(*command, "--axes", "tyx").code == 0
-    assert read_image(tmp_path / "out" / "stack.tif").axes == "TYX"
-
-
-def test_predict_chooses_channels(run: Run, tiny_file: Path, tmp_path: Path, rng: np.random.Generator) -> None:
-    imageio.imwrite(tmp_path / "c.png", rng.integers(0, 255, (24, 24, 3), np.uint8))
-    command = ("predict", tmp_path / "c.png", "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
-    assert run(*command).code == 2
-    assert run(*command, "--channel", 1).code == 0
-
-
-def test_predict_never_overwrites_an_image(run: Run, folders: tuple[Path, Path], tiny_file: Path) -> None:
-    images, _ = folders
-    before = (images / "a.tif").read_bytes()
-    answer = run("predict", images, "-m", tiny_file, "-o", images, "--device", "cpu")
-    assert "would overwrite the image" in answer.error
-    assert (images / "a.tif").read_bytes() == before
-
-
-def test_predict_never_writes_two_images_to_one_file(
-    run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path
-) -> None:
-    images, _ = folders
-    imageio.imwrite(images / "a.png", np.zeros((20, 20), np.uint8))
-    answer = run("predict", images, "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
-    assert "2 images are called 'a'" in answer.error
-    assert not (tmp_path / "out").exists()
-
-
-def test_predict_tells_what_is_wrong_before_it_starts(
-    run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path
-) -> None:
-    images, _ = folders
-    (tmp_path / "empty").mkdir()
-    assert "No images in" in run("predict", tmp_path / "empty", "-m", tiny_file, "-o", tmp_path).error
-    assert "no model 'nothing'" in run("predict", images, "-m", "nothing", "-o", tmp_path / "out").error
-    assert "not a model file" in run("predict", images, "-m", images / "a.tif", "-o", tmp_path / "out").error
-    answer = run("predict", images, "-m", tiny_file, "-o", tiny_file / "out", "--device", "cpu")
-    assert answer.code == 2
-    assert "Choose another folder" in answer.err
 
 
 # evaluate, models, info

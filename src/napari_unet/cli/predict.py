@@ -1,0 +1,158 @@
+"""Command that segments images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from napari_unet.cli.app import Axes, Device, Json, ModelName, ObjectSize, app, stop_on_interrupt
+from napari_unet.cli.options import PredictCommand, chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_unet.events import Event
+    from napari_unet.models import ModelSpec
+    from napari_unet.prediction import Batch
+
+
+@app.command(cls=PredictCommand)
+def predict(
+    ctx: typer.Context,
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images (TIFF, OME-TIFF, OME-Zarr, PNG), folders of them, or patterns ('*.tif')."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for the label images. Default: beside each image, as name-labels."),
+    ] = None,
+    model: ModelName = "nuclei",
+    format_: Annotated[
+        Literal["ome-tiff", "ome-zarr"], typer.Option("--format", help="Format of the label images.")
+    ] = "ome-tiff",
+    axes: Axes = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            "--channels",
+            "--channel",
+            help="Channels that the model reads, in its order: names or numbers from 0, separated by commas.",
+        ),
+    ] = None,
+    object_size: ObjectSize = None,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            help="Resolution of a pyramid to segment, 0 is the full one. "
+            "Default: the one where objects of --object-size are nearest to what the model knows."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Segment again what was done with the same model and settings.")
+    ] = False,
+    measure: Annotated[Path | None, typer.Option(help="Measure all objects of all images into this CSV.")] = None,
+    rois: Annotated[bool, typer.Option("--rois", help="Also write the outlines for Fiji: name-rois.zip.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Segment images and write one label image for each.
+
+    What was segmented before with the same model and settings is skipped. A file that cannot be segmented is told at
+    the end and does not stop the others; the exit code is 1 then, or 2 if no file could be segmented.
+    """
+    from napari_unet.images import image_files
+    from napari_unet.models import load_model
+    from napari_unet.prediction import BatchConfig, PredictConfig, iter_segment_files, write_measurements
+
+    loaded = load_model(model)
+    config = PredictConfig(**{**chosen(ctx), "device": device, "object_diameter_px": object_size})
+    batch = BatchConfig(
+        output=output,
+        format=format_,
+        axes=axes,
+        channels=tuple(word.strip() for word in channels.split(",")) if channels else None,
+        level=level,
+        overwrite=overwrite,
+        measure=measure is not None,
+        rois=rois,
+    )
+    files = image_files(images)
+    with stop_on_interrupt() as stop:
+        steps = iter_segment_files(files, loaded, config=config, batch=batch, stop=stop)
+        result = _show(steps, loaded.spec.task, quiet=as_json)
+    if measure is not None:
+        write_measurements(measure, result.tables)
+    _tell(result, loaded.spec, measure, as_json)
+    if result.failed or result.stopped:
+        raise typer.Exit(1 if result.done or result.skipped or result.stopped else 2)
+
+
+def _show(steps: Generator[Event, None, Batch], task: str, *, quiet: bool) -> Batch:
+    """Drain a batch behind one progress bar over all files, with the time left."""
+    from tqdm import tqdm
+
+    from napari_unet.events import FileDone, FileSkipped, FileStarted, Notice, TileDone
+
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    before = 0
+    with tqdm(total=1, bar_format=layout, leave=False, disable=quiet or None) as bar:
+        while True:
+            try:
+                event = next(steps)
+            except StopIteration as done:
+                result: Batch = done.value
+                return result
+            if isinstance(event, FileStarted):
+                before, bar.total = event.number - 1, event.total
+                bar.set_description_str(f"{event.path.name} ({event.number} of {event.total})")
+                bar.update(before - bar.n)
+            elif isinstance(event, TileDone):
+                bar.update(before + event.done / event.total - bar.n)
+            elif quiet:
+                continue
+            elif isinstance(event, FileDone):
+                found = f"{event.found} {'objects' if task == 'instances' else 'classes'}"
+                _write(bar, f"{event.path.name}: {found} -> {event.labels}", *event.notes)
+            elif isinstance(event, FileSkipped):
+                _write(bar, f"{event.path.name}: skipped, {event.why}{f' -> {event.labels}' if event.labels else ''}")
+            elif isinstance(event, Notice):
+                _write(bar, event.message)
+
+
+def _write(bar: Any, *lines: str) -> None:
+    for line in lines:
+        bar.write(line)
+
+
+def _tell(result: Batch, spec: ModelSpec, measured: Path | None, as_json: bool) -> None:
+    if as_json:
+        counted = "objects" if spec.task == "instances" else "classes"
+        report: dict[str, Any] = {
+            "model": spec.name,
+            "files": [
+                {
+                    "image": str(one.path),
+                    "labels": str(one.labels),
+                    counted: one.found,
+                    "notes": list(one.notes),
+                    **one.provenance,
+                }
+                for one in result.done
+            ],
+            "skipped": [
+                {"image": str(one.path), "labels": one.labels and str(one.labels), "why": one.why}
+                for one in result.skipped
+            ],
+            "failed": [{"image": str(one.path), "error": one.message} for one in result.failed],
+            "measurements": measured and str(measured),
+            "stopped": result.stopped,
+        }
+        typer.echo(json.dumps(report, indent=2))
+    for failure in result.failed:
+        typer.echo(f"{failure.path}: {failure.message}", err=True)
+    if result.stopped:
+        typer.echo("Stopped. What is written stays, and is skipped the next time.", err=True)

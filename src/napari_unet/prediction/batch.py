@@ -1,0 +1,313 @@
+"""Many images, one after the other: labels, measurements and outlines into files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_unet.errors import ImageError, UNetError
+from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted
+from napari_unet.images import (
+    check_axes,
+    label_axes,
+    nearest_level,
+    open_image,
+    read_provenance,
+    to_canonical,
+    write_labels,
+    write_rois,
+)
+from napari_unet.models import model_hash
+from napari_unet.prediction.measurements import Table, measure
+from napari_unet.prediction.outputs import Format, digest, label_paths, rois_path, same_recipe
+from napari_unet.prediction.predict import iter_predict
+from napari_unet.prediction.runner import PredictConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from threading import Event as StopFlag
+
+    from numpy.typing import NDArray
+
+    from napari_unet.events import Event
+    from napari_unet.images import OpenedImage
+    from napari_unet.models import Model
+
+__all__ = ["Batch", "BatchConfig", "Checked", "Corrections", "iter_segment_files"]
+
+_NO_MATTER = {"device", "tile", "batch"}
+"""Settings that change how fast the labels are made, not which."""
+
+
+class BatchConfig(BaseModel):
+    """What to read of each image, and what to write for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    output: Path | None = None
+    """Folder for the results. None: beside each image."""
+    format: Format = "ome-tiff"
+    """Format of the label files."""
+    axes: str | None = None
+    """Axes of the images. None: as each file tells."""
+    channels: tuple[str, ...] | None = None
+    """Channels that the model reads, by name or number from 0. None: all of them."""
+    level: int | None = Field(default=None, ge=0)
+    """Resolution of a pyramid, 0 is the full one. None: the one nearest to the model's object size."""
+    overwrite: bool = False
+    """Segment again what has been segmented with the same model and settings."""
+    measure: bool = False
+    """Measure the objects."""
+    rois: bool = False
+    """Write the outlines as ImageJ ROIs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What a person corrected in one image, in the axes and shape of its labels.
+
+    Attributes
+    ----------
+    labels : ndarray of int
+    status : ndarray of uint8
+        `Status` per voxel.
+    corrected : frozenset of int
+        Objects whose shape the person changed.
+    """
+
+    labels: NDArray[Any]
+    status: NDArray[np.uint8]
+    corrected: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """How corrections get into the labels of a batch: checked voxels win.
+
+    Attributes
+    ----------
+    of : callable
+        Path of an image to what was corrected in it, or None.
+    merge : callable
+        What was corrected and the predicted labels to the labels that are written.
+    """
+
+    of: Callable[[Path], Checked | None]
+    merge: Callable[[Checked, NDArray[Any]], NDArray[Any]]
+
+
+@dataclass
+class Batch:
+    """What became of many images.
+
+    Attributes
+    ----------
+    done, skipped, failed : list
+        The events of each file.
+    tables : list of dict
+        Measurements of each image that has labels now, skipped ones too; none unless asked for.
+    stopped : bool
+    """
+
+    done: list[FileDone] = field(default_factory=list)
+    skipped: list[FileSkipped] = field(default_factory=list)
+    failed: list[FileFailed] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    stopped: bool = False
+
+
+def iter_segment_files(
+    files: Sequence[Path],
+    model: Model,
+    *,
+    config: PredictConfig | None = None,
+    batch: BatchConfig | None = None,
+    corrections: Corrections | None = None,
+    stop: StopFlag | None = None,
+) -> Generator[Event, None, Batch]:
+    """Segment images and write their labels, one file after the other.
+
+    One bad file does not stop the others. What has been segmented with the same weights and settings, from a file
+    that has not changed since, is skipped.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        As `image_files` finds them.
+    model : Model
+    config : PredictConfig, optional
+        Its `object_diameter_px` counts pixels of the full resolution.
+    batch : BatchConfig, optional
+    corrections : Corrections, optional
+        Checked voxels win over what is predicted.
+    stop : threading.Event, optional
+        Set it from elsewhere to end early; what is written stays.
+
+    Yields
+    ------
+    Event
+        `FileStarted`, its `TileDone` and `Notice`, then `FileDone`, `FileSkipped` or `FileFailed`.
+
+    Raises
+    ------
+    ConfigError
+        If labels would overwrite an image.
+    """
+    config, batch = config or PredictConfig(), batch or BatchConfig()
+    targets = label_paths(files, batch.output, batch.format)
+    result, weights = Batch(), model_hash(model)
+    part_of: dict[Path, Path] = {}
+    for number, (path, target) in enumerate(zip(files, targets, strict=True), start=1):
+        if stop is not None and stop.is_set():
+            break
+        yield FileStarted(path, number, len(files))
+        try:
+            if path.resolve() in part_of:
+                event: FileSkipped | FileDone = FileSkipped(path, None, f"part of {part_of[path.resolve()].name}")
+                table: Table = {}
+            else:
+                job = _Job(path, target, model, config, batch, corrections, weights)
+                part_of |= dict.fromkeys((one.resolve() for one in job.image.files), path)
+                event, table = yield from job.run(stop)
+        except UNetError as error:
+            if stop is not None and stop.is_set():
+                break
+            failed = FileFailed(path, str(error))
+            result.failed.append(failed)
+            yield failed
+            continue
+        if isinstance(event, FileDone):
+            result.done.append(event)
+        else:
+            result.skipped.append(event)
+        if table:
+            result.tables.append(table)
+        yield event
+    result.stopped = stop is not None and stop.is_set()
+    return result
+
+
+class _Job:
+    """One image of a batch: opened, its settings worked out."""
+
+    def __init__(
+        self,
+        path: Path,
+        target: Path,
+        model: Model,
+        config: PredictConfig,
+        batch: BatchConfig,
+        corrections: Corrections | None,
+        weights: str,
+    ) -> None:
+        self._path, self._target, self._model, self._batch = path, target, model, batch
+        self.image = _at_level(path, batch.level, config.object_diameter_px, model.spec.object_diameter_px)
+        self._axes = _axes(self.image, batch.axes)
+        self._config = _for_image(config, self.image, self._axes, batch.channels)
+        self._checked = corrections.of(path) if corrections is not None else None
+        self._corrections = corrections
+        self._recipe = {
+            "weights": weights,
+            "settings": self._config.model_dump(mode="json", exclude=_NO_MATTER),
+            "axes": self._axes,
+            "level": self.image.level,
+            "image": _identity(self.image),
+            "corrections": self._checked and digest(self._checked.labels, self._checked.status),
+        }
+
+    def run(self, stop: StopFlag | None) -> Generator[Event, None, tuple[FileDone | FileSkipped, Table]]:
+        event: FileDone | FileSkipped
+        if not self._batch.overwrite and same_recipe(read_provenance(self._target), self._recipe):
+            event = FileSkipped(self._path, self._target, "done already with this model and these settings")
+            opened = open_image(self._target)
+            labels, axes = opened.data, opened.axes or label_axes(self._axes)
+        else:
+            axes = label_axes(self._axes)
+            labels, event = yield from self._segment(stop)
+        if self._batch.rois and self._model.spec.task == "instances":
+            write_rois(rois_path(self._target), labels, axes)
+        return event, self._measured(labels, axes) if self._batch.measure else {}
+
+    def _segment(self, stop: StopFlag | None) -> Generator[Event, None, tuple[Any, FileDone]]:
+        result = yield from iter_predict(self.image.data, self._model, axes=self._axes, config=self._config, stop=stop)
+        labels: Any = result.labels
+        if self._checked is not None and self._corrections is not None:
+            if tuple(self._checked.labels.shape) != tuple(labels.shape):
+                raise ImageError(
+                    f"The corrections of {self._path.name} have the shape {tuple(self._checked.labels.shape)}, its "
+                    f"labels {tuple(labels.shape)}. Choose the level that was corrected, or leave the corrections out."
+                )
+            labels = self._corrections.merge(self._checked, np.asarray(labels))
+        axes = label_axes(self._axes)
+        found = int(np.count_nonzero(np.unique(labels)))
+        provenance = {**result.provenance, "image": self._path.name, "recipe": self._recipe}
+        write_labels(self._target, labels, axes, pixel_size_um=self.image.pixel_size_um, provenance=provenance)
+        return labels, FileDone(self._path, self._target, found, result.provenance, self.image.notes)
+
+    def _measured(self, labels: Any, axes: str) -> Table:
+        checked, spec = self._checked, self._model.spec
+        own = label_axes(self._axes)
+        return measure(
+            to_canonical(labels, axes)[:, 0],
+            "TZYX",
+            self.image.data,
+            self._axes,
+            task=spec.task,
+            classes=[c.name for c in spec.classes],
+            spatial_dims=spec.spatial_dims,
+            pixel_size_um=self.image.pixel_size_um,
+            channel_names=self.image.channel_names,
+            status=None if checked is None else to_canonical(checked.status, own)[:, 0],
+            corrected=frozenset() if checked is None else checked.corrected,
+            file=str(self._path),
+        )
+
+
+def _at_level(path: Path, level: int | None, object_px: float | None, model_px: float | None) -> OpenedImage:
+    image = open_image(path, level)
+    nearest = nearest_level(image.levels, object_px, model_px) if level is None else level
+    return image if nearest == image.level else open_image(path, nearest)
+
+
+def _axes(image: OpenedImage, told: str | None) -> str:
+    axes = told or image.axes or ("YX" if len(image.shape) == 2 else None)
+    if axes is None:
+        guess = image.guess
+        raise ImageError(
+            f"The file does not tell its axes (shape {image.shape}). Give them with --axes, for example --axes "
+            f"{guess.axes} ({guess.why})"
+        )
+    return check_axes(axes, len(image.shape))
+
+
+def _for_image(config: PredictConfig, image: OpenedImage, axes: str, channels: tuple[str, ...] | None) -> PredictConfig:
+    """Return the settings with channel names made numbers, and the object size in pixels of the level."""
+    changes: dict[str, Any] = {}
+    if channels is not None:
+        changes["channels"] = tuple(_channel(one, image, axes) for one in channels)
+    scale = image.levels[image.level].scale.get("X", 1.0)
+    if config.object_diameter_px is not None and scale != 1:
+        changes["object_diameter_px"] = config.object_diameter_px / scale
+    return PredictConfig.model_validate({**config.model_dump(), **changes}) if changes else config
+
+
+def _channel(word: str, image: OpenedImage, axes: str) -> int:
+    if word.isdigit():
+        return int(word)
+    names = [name.casefold() for name in image.channel_names] or ["red", "green", "blue"] * ("S" in axes)
+    if names.count(word.casefold()) != 1:
+        known = ", ".join(image.channel_names or names) or "none: give a number, from 0"
+        raise ImageError(f"{image.path.name} has no channel {word!r} of its own. It tells these names: {known}.")
+    return names.index(word.casefold())
+
+
+def _identity(image: OpenedImage) -> dict[str, Any]:
+    """Return what changes when another image is put under the name; that of a zarr folder is in its metadata."""
+    metadata = [one for name in ("zarr.json", ".zattrs", ".zarray") if (one := image.path / name).is_file()]
+    stat = (metadata[0] if metadata else image.path).stat()
+    shape = [int(n) for n in image.shape]
+    return {"shape": shape, "dtype": str(image.data.dtype), "bytes": stat.st_size, "modified": stat.st_mtime_ns}
