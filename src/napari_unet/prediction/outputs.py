@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -59,18 +60,32 @@ def rois_path(target: Path) -> Path:
 
 
 def _names(files: Sequence[Path], folders: Sequence[Path]) -> list[str]:
+    if len({path.resolve() for path in files}) < len(files):
+        twice = Counter(path.resolve() for path in files).most_common(1)[0][0]
+        raise ConfigError(f"{twice} is given twice. Give each image once.")
+    groups: dict[tuple[Path, str], list[int]] = {}
+    for n, (path, folder) in enumerate(zip(files, folders, strict=True)):
+        groups.setdefault((folder, image_stem(path).casefold()), []).append(n)
+    names, used = [""] * len(files), set()
+    # those that keep their own name come first
+    for (folder, _), members in sorted(groups.items(), key=lambda group: len(group[1])):
+        for n, name in zip(members, _told_apart([files[n] for n in members]), strict=True):
+            free = (one for one in chain([name], (f"{name}-{number}" for number in count(2))))
+            names[n] = next(one for one in free if (folder, one.casefold()) not in used)
+            used.add((folder, names[n].casefold()))
+    return names
+
+
+def _told_apart(files: Sequence[Path]) -> list[str]:
+    """Return names for images of one name: with the suffix, or with so many folders as make them different."""
     parts = [(*map(image_stem, path.resolve().parts[1:-1]), image_stem(path)) for path in files]
-    longest = max(map(len, parts), default=1)
-    names = [words[-1] for words in parts]
-    for tried in range(longest + 1):
-        seen = Counter((folder, name.casefold()) for folder, name in zip(folders, names, strict=True))
-        again = [seen[folder, name.casefold()] > 1 for folder, name in zip(folders, names, strict=True)]
-        if not any(again):
-            return names
-        for n, path in enumerate(files):
-            if again[n]:
-                names[n] = "-".join(parts[n][-max(1, tried) :]) + (f"-{path.suffix[1:]}" if path.suffix else "")
-    raise ConfigError(f"Two images are both {files[again.index(True)]}. Give each once.")
+    suffixes = [f"-{path.suffix[1:]}" if path.suffix else "" for path in files]
+    for depth in range(1, max(map(len, parts)) + 1):
+        plain = ["-".join(words[-depth:]) for words in parts]
+        for found in (plain, [name + suffix for name, suffix in zip(plain, suffixes, strict=True)]):
+            if len({name.casefold() for name in found}) == len(found):
+                return found
+    return [words[-1] for words in parts]
 
 
 def digest(*arrays: Any) -> str:

@@ -1,0 +1,188 @@
+"""Many images: where results go, corrections that win, files that belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_unet import PredictConfig, predict
+from napari_unet.correction import refill
+from napari_unet.errors import ConfigError
+from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
+from napari_unet.images import read_image
+from napari_unet.prediction import Batch, BatchConfig, Checked, Corrections, iter_segment_files, label_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet import Model
+
+CPU = PredictConfig(device="cpu", min_size=0)
+
+
+def drain(*arguments: Any, **others: Any) -> tuple[list[Any], Batch]:
+    steps, events = iter_segment_files(*arguments, config=CPU, **others), []
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as done:
+            return events, done.value
+
+
+@pytest.fixture
+def files(tmp_path: Path, rng: np.random.Generator) -> list[Path]:
+    paths = [tmp_path / "images" / f"{name}.tif" for name in "abc"]
+    paths[0].parent.mkdir()
+    for path in paths:
+        tifffile.imwrite(path, rng.integers(0, 255, (30, 40), np.uint8))
+    return paths
+
+
+# where results go
+
+
+given_paths = st.tuples(
+    st.sampled_from(["d", "e/d", "f.zarr/d"]),
+    st.sampled_from(["a", "A", "a-png", "b"]),
+    st.sampled_from(["tif", "png", "ome.tif"]),
+)
+
+
+@given(
+    st.lists(given_paths, min_size=1, max_size=8, unique=True),
+    st.sampled_from([None, Path("out")]),
+    st.sampled_from(["ome-tiff", "ome-zarr"]),
+)
+def test_no_two_images_share_a_label_file(images: list[tuple[str, str, str]], folder: Path | None, kind: Any) -> None:
+    paths = [Path(where) / f"{name}.{suffix}" for where, name, suffix in images]
+    targets = label_paths(paths, folder, kind)
+    assert len({str(target).casefold() for target in targets}) == len(paths)
+    assert {target.parent for target in targets} <= ({folder} if folder else {path.parent for path in paths})
+    assert not set(targets) & set(paths)
+
+
+def test_names_are_told_apart_by_as_little_as_needed() -> None:
+    def names(*paths: str) -> list[str]:
+        return [target.name for target in label_paths([Path(path) for path in paths], Path("out"))]
+
+    assert names("x/a.tif", "x/b.ome.tif") == ["a.tif", "b.tif"]
+    assert names("x/a.tif", "x/a.png", "x/b.png") == ["a-tif.tif", "a-png.tif", "b.tif"]
+    assert names("day1/a.tif", "day2/a.tif") == ["day1-a.tif", "day2-a.tif"]
+    assert names("p.zarr/A/1/0", "p.zarr/B/1/0") == ["A-1-0.tif", "B-1-0.tif"]
+    assert [t.name for t in label_paths([Path("day1/a.tif"), Path("day2/a.tif")], None)] == ["a-labels.ome.tif"] * 2
+    assert names("x/a.tif", "x/A.tif", "x/b.tif") == ["a.tif", "A-2.tif", "b.tif"]
+    with pytest.raises(ConfigError, match=r"a\.tif is given twice"):
+        names("x/a.tif", "x/a.tif")
+
+
+# what happens
+
+
+def test_events_tell_the_whole_story(files: list[Path], tiny_model: Callable[..., Model], tmp_path: Path) -> None:
+    files[1].write_text("hello")
+    batch = BatchConfig(output=tmp_path / "out")
+    events, result = drain(files, tiny_model(), batch=batch)
+    told = [event for event in events if not isinstance(event, TileDone)]
+    assert [type(event) for event in told] == [FileStarted, FileDone, FileStarted, FileFailed, FileStarted, FileDone]
+    assert [event.number for event in told if isinstance(event, FileStarted)] == [1, 2, 3]
+    assert any(isinstance(event, TileDone) for event in events)
+    assert (len(result.done), len(result.skipped), len(result.failed), result.stopped) == (2, 0, 1, False)
+    expected = predict(read_image(files[0]).data, tiny_model(), axes="YX", config=CPU).labels
+    np.testing.assert_array_equal(read_image(result.done[0].labels).data, expected)
+    assert result.done[0].found == expected.max()
+    assert result.tables == []
+
+
+def test_stop_ends_it_between_tiles_without_a_failure(files: list[Path], tiny_model: Callable[..., Model]) -> None:
+    stop = Event()
+    steps = iter_segment_files(files, tiny_model(), config=CPU, stop=stop)
+    done: Any = None
+    while done is None:
+        try:
+            if isinstance(next(steps), FileDone):
+                stop.set()
+        except StopIteration as end:
+            done = end.value
+    assert (len(done.done), done.failed, done.stopped) == (1, [], True)
+    stop.set()
+    events, result = drain(files, tiny_model(), stop=stop)
+    assert (events, result.stopped) == ([], True)
+
+
+def corrections(checked: dict[Path, Checked]) -> Corrections:
+    def merge(one: Checked, predicted: Any) -> Any:
+        box = tuple(slice(0, n) for n in one.labels.shape)
+        return refill(one.labels, one.status, predicted, box).labels_after
+
+    return Corrections(of=checked.get, merge=merge)
+
+
+def test_checked_voxels_win_and_new_corrections_are_noticed(
+    files: list[Path], tiny_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    labels = np.zeros((30, 40), np.int32)
+    labels[3:12, 3:12], labels[20:25, 20:30] = 7, 9
+    status = (labels > 0).astype(np.uint8)
+    status[25:, :] = 2
+    known = {files[0]: Checked(labels, status, frozenset({9}))}
+    batch = BatchConfig(output=tmp_path / "out", measure=True)
+    _, result = drain(files, tiny_model(), batch=batch, corrections=corrections(known))
+    written = read_image(tmp_path / "out" / "a.tif").data
+    kept = status > 0
+    np.testing.assert_array_equal(written[kept], labels[kept])
+    states = dict(zip(result.tables[0]["id"].tolist(), result.tables[0]["state"].tolist(), strict=True))
+    assert (states[7], states[9]) == ("checked", "corrected")
+    assert set(result.tables[1]["state"].tolist()) <= {"predicted"}
+
+    events, again = drain(files, tiny_model(), batch=batch, corrections=corrections(known))
+    assert [type(event) for event in events if not isinstance(event, FileStarted)] == [FileSkipped] * 3
+    for before, after in zip(result.tables, again.tables, strict=True):
+        assert all(np.array_equal(after[name], column) for name, column in before.items())
+    known[files[0]].labels[4, 4] = 9
+    _, third = drain(files, tiny_model(), batch=batch, corrections=corrections(known))
+    assert [one.path for one in third.done] == files[:1]
+    known[files[1]] = Checked(labels[:5], status[:5])
+    _, fourth = drain(files, tiny_model(), batch=batch, corrections=corrections(known))
+    (failure,) = fourth.failed
+    assert "The corrections of b.tif have the shape (5, 40), its labels (30, 40)" in failure.message
+
+
+def test_stack_measured_again_from_its_file_gives_the_same(
+    tmp_path: Path, tiny_model: Callable[..., Model], rng: np.random.Generator
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rng.integers(0, 255, (5, 30, 40), np.uint8), imagej=True, metadata={"axes": "TYX"})
+    batch = BatchConfig(measure=True, axes="XYT", format="ome-zarr")
+    (first, second) = (drain([path], tiny_model(), batch=batch)[1] for _ in range(2))
+    assert (len(first.done), len(second.skipped)) == (1, 1)
+    assert len(first.tables[0]["id"])
+    for name, column in first.tables[0].items():
+        np.testing.assert_array_equal(second.tables[0][name], column)
+
+
+def test_files_of_one_image_are_segmented_once(tmp_path: Path, tiny_model: Callable[..., Model]) -> None:
+    paths = [tmp_path / f"z{n}.ome.tif" for n in range(2)]
+    entries = "".join(
+        f'<TiffData FirstZ="{n}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="z{n}.ome.tif">urn:uuid:{n:032d}</UUID></TiffData>'
+        for n in range(2)
+    )
+    for n, path in enumerate(paths):
+        document = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{n:032d}">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="20" SizeY="16" '
+            'SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            f"{entries}</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(path, np.full((16, 20), n, np.uint8), description=document, metadata=None)
+    _, result = drain(paths, tiny_model())
+    assert [one.path for one in result.done] == paths[:1]
+    assert [one.why for one in result.skipped] == ["part of z0.ome.tif"]
+    assert read_image(result.done[0].labels).shape == (2, 16, 20)
