@@ -107,7 +107,8 @@ def explain_axes(shape: tuple[int, ...], *, rgb: bool = False) -> AxesGuess:
     )
     ndim = len(shape) - colours
     if not 2 <= ndim <= (4 if colours else 5):
-        raise ImageError(f"An array of {len(shape)} dimensions is no image. Give one with 2 to 5, {_EXAMPLES}.")
+        many = f"{len(shape)} dimension{'s' * (len(shape) != 1)}"
+        raise ImageError(f"An array of {many} is no image. Give one with 2 to 5, {_EXAMPLES}.")
     if not colours:
         return _explain(shape)
     axes = "TZYX"[-ndim:]

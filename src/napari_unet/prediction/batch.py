@@ -14,6 +14,7 @@ from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted
 from napari_unet.images import (
     check_axes,
     label_axes,
+    label_planes,
     nearest_level,
     open_image,
     read_provenance,
@@ -243,10 +244,19 @@ class _Job:
                 )
             labels = self._corrections.merge(self._checked, np.asarray(labels))
         axes = label_axes(self._axes)
-        found = int(np.count_nonzero(np.unique(labels)))
+        found = sum(1 for number in _numbers(labels, axes) if number)
         provenance = {**result.provenance, "image": self._path.name, "recipe": self._recipe}
         write_labels(self._target, labels, axes, pixel_size_um=self.image.pixel_size_um, provenance=provenance)
-        return labels, FileDone(self._path, self._target, found, result.provenance, self.image.notes)
+        notes = (*self.image.notes, *self._advice(found, result.provenance))
+        return labels, FileDone(self._path, self._target, found, result.provenance, notes)
+
+    def _advice(self, found: int, provenance: dict[str, Any]) -> list[str]:
+        name, range_ = self._path.name, provenance.get("normalization", {"low": [0], "high": [1]})
+        if all(low >= high for low, high in zip(range_["low"], range_["high"], strict=True)):
+            return [f"{name} has one value everywhere: there is nothing to see. Check the file and the channel."]
+        if not found and self._model.spec.task == "instances":
+            return [f"{name}: No objects. Check the object size."]
+        return []
 
     def _measured(self, labels: Any, axes: str) -> Table:
         checked, spec = self._checked, self._model.spec
@@ -265,6 +275,13 @@ class _Job:
             corrected=frozenset() if checked is None else checked.corrected,
             file=str(self._path),
         )
+
+
+def _numbers(labels: Any, axes: str) -> set[int]:
+    found: set[int] = set()
+    for _, plane in label_planes(labels, axes):
+        found.update(np.unique(plane).tolist())
+    return found
 
 
 def _at_level(path: Path, level: int | None, object_px: float | None, model_px: float | None) -> OpenedImage:
