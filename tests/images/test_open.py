@@ -136,6 +136,33 @@ def test_large_image_is_never_read_whole(tmp_path: Path, kind: str) -> None:
     assert peak < image.nbytes / 5
 
 
+def test_page_is_decoded_once_for_all_its_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pixels(5, 2, 64, 64)
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, ome=True, compression="zlib", metadata={"axes": "ZCYX"})
+    data = open_image(tmp_path / "a.ome.tif").data
+    decoded = []
+    real = tifffile.TiffPage.decode.func  # type: ignore[attr-defined]
+
+    def decode(page: Any) -> Any:
+        run = real(page)
+
+        def count(*arguments: Any, **others: Any) -> Any:
+            decoded.append(arguments)
+            return run(*arguments, **others)
+
+        return count
+
+    monkeypatch.setattr(tifffile.TiffPage, "decode", property(decode))
+    for z in range(2):
+        for y in range(0, 64, 16):
+            np.testing.assert_array_equal(np.asarray(data[z, :, y : y + 16, 3:60]), image[z, :, y : y + 16, 3:60])
+    once = len(decoded)
+    assert once
+    np.asarray(data[3, :, :16, :16])
+    assert 2 * (len(decoded) - once) == once, "two planes of two channels took as often as one plane, twice"
+    np.testing.assert_array_equal(np.asarray(data[[0, 4], 1, 5]), image[[0, 4], 1, 5])
+
+
 def test_files_are_closed_when_the_image_is_let_go_of(tmp_path: Path) -> None:
     import psutil
 

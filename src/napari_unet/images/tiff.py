@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -50,7 +51,10 @@ def open_tiff(path: Path, name: str, level: int = 0) -> OpenedImage:
 
 
 class _Pages:
-    """One level of a series; the file is closed when nobody needs it any more."""
+    """One level of a series; the file is closed when nobody needs it any more.
+
+    The pages that were decoded last are kept: tiles are cut from one page after the other, and a page is decoded whole.
+    """
 
     def __init__(self, file: tifffile.TiffFile, series: tifffile.TiffPageSeries, level: int) -> None:
         import zarr
@@ -62,15 +66,40 @@ class _Pages:
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self.chunks: tuple[int, ...] = tuple(self._array.chunks)
         self.dtype, self.ndim = np.dtype(self._array.dtype), len(self.shape)
+        self._outer = len(self.shape) - pages.ndim
+        self._kept: dict[tuple[int, ...], NDArray[Any]] = {}
+        self._room = _LARGE_PAGE // max(1, pages.nbytes) if mode == "page" else 0
+        self._lock = Lock()
         weakref.finalize(self, file.close)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
+    def __getitem__(self, key: tuple[Any, ...]) -> NDArray[Any]:
         try:
+            outer = key[: self._outer]
+            if self._room and all(isinstance(one, int) or _is_single(one) for one in outer):
+                page = self._page(tuple(one if isinstance(one, int) else one.start for one in outer))
+                kept = tuple(None for one in outer if not isinstance(one, int))
+                return page[kept + key[self._outer :]]
             return np.asarray(self._array[key])
         except Exception as error:  # a damaged file can make its decoder raise almost anything
             raise ImageError(
                 f"{self._name} cannot be read ({error}). Open and save it again in Fiji, as TIFF."
             ) from error
+
+    def _page(self, where: tuple[int, ...]) -> NDArray[Any]:
+        with self._lock:
+            page = self._kept.pop(where, None)
+        if page is None:
+            page = np.asarray(self._array[where])
+        with self._lock:
+            self._kept[where] = page
+            while len(self._kept) > self._room:
+                del self._kept[next(iter(self._kept))]
+        return page
+
+
+def _is_single(part: Any) -> bool:
+    """Tell whether a part of an axis is one place of it, as a slice."""
+    return isinstance(part, slice) and part.start is not None and part.start >= 0 and part.stop == part.start + 1
 
 
 def _pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, level: int) -> Any:
