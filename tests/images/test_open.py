@@ -334,6 +334,18 @@ def test_axes_of_ome_zarr_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         open_image(path)
 
 
+def test_damaged_chunk_is_told_when_it_is_read(tmp_path: Path) -> None:
+    path = ome_zarr(tmp_path / "a.zarr", pixels(32, 32), "YX")
+    chunk = next(one for one in (path / "0").iterdir() if one.name in ("1.1", "1"))
+    (chunk if chunk.is_file() else chunk / "1").write_bytes(b"hello")
+    opened = open_image(path)
+    assert np.asarray(opened.data[:16, :16]).any()
+    with pytest.raises(ImageError, match=r"a\.zarr cannot be read .*Copy it again"):
+        np.asarray(opened.data)
+    with pytest.raises(ImageError, match=r"a\.zarr cannot be read"):
+        read_image(path)
+
+
 # pictures
 
 

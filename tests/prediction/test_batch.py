@@ -116,6 +116,29 @@ def test_stop_ends_it_between_tiles_without_a_failure(files: list[Path], tiny_mo
     assert (events, result.stopped) == ([], True)
 
 
+def test_file_that_goes_wrong_in_between_does_not_stop_the_others(
+    files: list[Path], tiny_model: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_unet.prediction import batch
+
+    real, failures = batch.iter_predict, [MemoryError(), OSError("the disk is gone")]
+
+    def fail_twice(*arguments: Any, **others: Any) -> Any:
+        if failures:
+            raise failures.pop(0)
+        return real(*arguments, **others)
+
+    monkeypatch.setattr(batch, "iter_predict", fail_twice)
+    _, result = drain(files, tiny_model())
+    assert [one.message for one in result.failed] == ["it needs more memory than there is", "the disk is gone"]
+    assert [one.path for one in result.done] == files[2:]
+
+
+def test_setting_that_is_wrong_for_all_is_told_once(files: list[Path], tiny_model: Callable[..., Model]) -> None:
+    with pytest.raises(ConfigError, match="'tpu' cannot be used here"):
+        list(iter_segment_files(files, tiny_model(), config=PredictConfig(device="tpu")))
+
+
 def corrections(checked: dict[Path, Checked]) -> Corrections:
     def merge(one: Checked, predicted: Any) -> Any:
         box = tuple(slice(0, n) for n in one.labels.shape)

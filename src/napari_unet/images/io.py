@@ -88,12 +88,7 @@ def read_image(path: str | Path) -> OpenedImage:
         If the file is missing, damaged or of another kind.
     """
     opened = open_image(path)
-    try:
-        data = np.array(opened.data)
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError(f"{opened.path.name} cannot be read ({error}). Copy it again.") from error
+    data = np.array(opened.data)
     axes = opened.axes or ("YX" if data.ndim == 2 else None)
     return replace(opened, data=data, axes=axes)
 

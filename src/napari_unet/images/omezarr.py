@@ -48,7 +48,7 @@ def _plain(array: Any, path: Path, name: str) -> OpenedImage:
     axes = "".join(str(word)[:1].upper() for word in words) if words and all(words) else ""
     known = len(axes) == len(set(axes)) == array.ndim and set("YX") <= set(axes) <= set("TCZYXS")
     why = f"{axes}: from the names of the array's dimensions." if known else "The array does not tell its axes."
-    data = lazy_array(array, array.chunks)
+    data = lazy_array(array, array.chunks, path.name)
     return OpenedImage(
         data, axes if known else None, why, path, name, levels=(Level(array.shape, {}, {}),), files=(path,)
     )
@@ -78,7 +78,7 @@ def _multiscale(group: Any, told: dict[str, Any], path: Path, name: str, level: 
     if len(told["multiscales"]) > 1:
         notes.append(f"{path.name} holds {len(told['multiscales'])} images; the first is read.")
     return OpenedImage(
-        lazy_array(arrays[level], arrays[level].chunks),
+        lazy_array(arrays[level], arrays[level].chunks, path.name),
         letters,
         f"{letters}: from the OME-Zarr metadata.",
         path,

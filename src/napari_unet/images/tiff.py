@@ -61,7 +61,6 @@ class _Pages:
 
         pages = series.levels[level].keyframe
         mode = "strile" if pages.is_tiled or pages.nbytes > _LARGE_PAGE else "page"
-        self._name = Path(file.filehandle.name).name
         self._array: Any = zarr.open_array(series.aszarr(level=level, chunkmode=mode), mode="r")
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self.chunks: tuple[int, ...] = tuple(self._array.chunks)
@@ -73,17 +72,12 @@ class _Pages:
         weakref.finalize(self, file.close)
 
     def __getitem__(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        try:
-            outer = key[: self._outer]
-            if self._room and all(isinstance(one, int) or _is_single(one) for one in outer):
-                page = self._page(tuple(one if isinstance(one, int) else one.start for one in outer))
-                kept = tuple(None for one in outer if not isinstance(one, int))
-                return page[kept + key[self._outer :]]
-            return np.asarray(self._array[key])
-        except Exception as error:  # a damaged file can make its decoder raise almost anything
-            raise ImageError(
-                f"{self._name} cannot be read ({error}). Open and save it again in Fiji, as TIFF."
-            ) from error
+        outer = key[: self._outer]
+        if self._room and all(isinstance(one, int) or _is_single(one) for one in outer):
+            page = self._page(tuple(one if isinstance(one, int) else one.start for one in outer))
+            kept = tuple(None for one in outer if not isinstance(one, int))
+            return page[kept + key[self._outer :]]
+        return np.asarray(self._array[key])
 
     def _page(self, where: tuple[int, ...]) -> NDArray[Any]:
         with self._lock:
@@ -110,7 +104,7 @@ def _pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, level: int
         file.close()
         return mapped
     pages = _Pages(file, series, level)
-    return lazy_array(pages, pages.chunks)
+    return lazy_array(pages, pages.chunks, Path(file.filehandle.name).name)
 
 
 def _choose(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_unet.errors import ImageError, UNetError
+from napari_unet.errors import ConfigError, ImageError, UNetError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted
 from napari_unet.images import (
     check_axes,
@@ -156,7 +156,7 @@ def iter_segment_files(
     Raises
     ------
     ConfigError
-        If labels would overwrite an image.
+        If labels would overwrite an image, or a setting is wrong for all of them.
     """
     config, batch = config or PredictConfig(), batch or BatchConfig()
     targets = label_paths(files, batch.output, batch.format)
@@ -174,10 +174,13 @@ def iter_segment_files(
                 job = _Job(path, target, model, config, batch, corrections, weights)
                 part_of |= dict.fromkeys((one.resolve() for one in job.image.files), path)
                 event, table = yield from job.run(stop)
-        except UNetError as error:
+        except ConfigError:  # it would be the same for every file
+            raise
+        except (UNetError, OSError, MemoryError) as error:
             if stop is not None and stop.is_set():
                 break
-            failed = FileFailed(path, str(error))
+            why = "it needs more memory than there is" if isinstance(error, MemoryError) else str(error)
+            failed = FileFailed(path, why)
             result.failed.append(failed)
             yield failed
             continue
