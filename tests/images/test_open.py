@@ -18,6 +18,7 @@ from napari_unet.images import (
     explain_axes,
     image_files,
     image_stem,
+    layer_axes,
     micrometres,
     nearest_level,
     open_image,
@@ -379,6 +380,21 @@ def test_axes_are_guessed_with_the_reason() -> None:
     for shape in [(5,), (1,) * 6]:
         with pytest.raises(ImageError, match=r"is no image. Give one with 2 to 5"):
             explain_axes(shape)
+
+
+def test_what_the_file_tells_wins_over_the_shape(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels(3, 7, 8, 10), imagej=True, metadata={"axes": "TZYX"})
+    assert explain_axes((3, 7, 8, 10)).axes == "CZYX"
+    told = layer_axes((3, 7, 8, 10), path=path)
+    assert (told.axes, told.why, told.sure) == ("TZYX", "TZYX: from the ImageJ metadata of the file.", True)
+    assert layer_axes((7, 8, 10), path=path).axes == "ZYX", "one frame of it"
+    image = ome_zarr(tmp_path / "b.zarr", pixels(2, 5, 32, 48), "CTYX", levels=2)
+    assert layer_axes((5, 32, 48), path=image).why == "TYX: from the OME-Zarr metadata."
+    assert layer_axes((2, 5, 16, 24), path=image).axes == "CTYX", "a level of it"
+    for other in (path, tmp_path / "missing.tif", tmp_path, None):
+        assert layer_axes((60, 20, 20), path=other) == explain_axes((60, 20, 20))
+    assert layer_axes((20, 20, 3), rgb=True, path=path).sure
 
 
 def test_level_is_the_one_with_objects_of_the_size_that_the_model_knows() -> None:

@@ -12,7 +12,7 @@ from napari_unet.images.axes import (
     label_planes,
     to_canonical,
 )
-from napari_unet.images.io import IMAGE_SUFFIXES, image_files, image_stem, open_image, read_image
+from napari_unet.images.io import IMAGE_SUFFIXES, image_files, image_stem, layer_axes, open_image, read_image
 from napari_unet.images.labels import read_provenance, write_labels
 from napari_unet.images.normalize import Normalization, measure_normalization
 from napari_unet.images.opened import Level, OpenedImage, micrometres, nearest_level
@@ -37,6 +37,7 @@ __all__ = [
     "label_axes",
     "label_planes",
     "labels_to_rois",
+    "layer_axes",
     "measure_normalization",
     "micrometres",
     "nearest_index",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -11,6 +12,7 @@ import imageio.v3 as imageio
 import numpy as np
 
 from napari_unet.errors import ImageError
+from napari_unet.images.axes import AxesGuess, explain_axes
 from napari_unet.images.omezarr import is_zarr, open_zarr
 from napari_unet.images.opened import Level, OpenedImage
 from napari_unet.images.tiff import open_tiff
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["IMAGE_SUFFIXES", "image_files", "image_stem", "open_image", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "image_files", "image_stem", "layer_axes", "open_image", "read_image"]
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
@@ -91,6 +93,38 @@ def read_image(path: str | Path) -> OpenedImage:
     data = np.array(opened.data)
     axes = opened.axes or ("YX" if data.ndim == 2 else None)
     return replace(opened, data=data, axes=axes)
+
+
+def layer_axes(shape: tuple[int, ...], *, rgb: bool = False, path: str | Path | None = None) -> AxesGuess:
+    """Return the axes of an array that was opened elsewhere, such as a layer of napari, and why.
+
+    What its file tells wins, where the array is that file's image or one channel or level of it; else they are guessed
+    from the shape.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    rgb : bool
+        The last dimension is known to be colours.
+    path : path, optional
+        The file that it came from. One that cannot be read is passed over.
+
+    Raises
+    ------
+    ImageError
+        If an array of that shape is no image.
+    """
+    if path is not None:
+        with suppress(ImageError, OSError):
+            opened = open_image(path)
+            axes = opened.axes or ""
+            for level in opened.levels:
+                for left_out in ("", "C", "T", "Z"):
+                    kept = [n for n, letter in enumerate(axes) if letter != left_out]
+                    if kept and tuple(level.shape[n] for n in kept) == tuple(shape):
+                        found = "".join(axes[n] for n in kept)
+                        return AxesGuess(found, opened.axes_why.replace(axes, found, 1), True)
+    return explain_axes(shape, rgb=rgb)
 
 
 def image_stem(path: str | Path) -> str:
