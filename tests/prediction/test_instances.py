@@ -121,7 +121,7 @@ def cloudy_maps(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     maps = np.stack([ndi.gaussian_filter(rng.random(shape), sigma) for sigma in (1.0, 0.8, 0.8)])
     low, high = np.percentile(maps.reshape(3, -1), (2, 98), axis=1).reshape(2, 3, *[1] * len(shape))
-    return np.asarray(((maps - low) / (high - low)).clip(0, 1), np.float32)
+    return np.asarray(((maps - low) / (high - low)).clip(0, 1), np.float16).astype(np.float32)  # as maps are kept
 
 
 @settings(max_examples=30)

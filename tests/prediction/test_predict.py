@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 da: Any = dask.array
 Make = Callable[..., Model]
-CPU = PredictConfig(device="cpu", min_size=0)
+CPU = PredictConfig(device="cpu", precision="float32", min_size=0)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_colours_into_a_model_of_one_channel_say_what_to_do(model: Model) -> Non
 def test_channels_are_chosen_and_ordered(tiny_model: Make, rng: np.random.Generator) -> None:
     model = tiny_model(channels=("a", "b"))
     image = rng.random((3, 16, 16))
-    chosen = predict(image, model, axes="CYX", config=PredictConfig(device="cpu", channels=(2, 0)), return_maps=True)
+    chosen = predict(image, model, axes="CYX", config=CPU.model_copy(update={"channels": (2, 0)}), return_maps=True)
     by_hand = predict(image[[2, 0]], model, axes="CYX", config=CPU, return_maps=True)
     np.testing.assert_array_equal(np.asarray(chosen.maps), np.asarray(by_hand.maps))
     with pytest.raises(ImageError, match="numbered from 0"):
@@ -351,7 +351,7 @@ def test_result_says_how_it_was_made(stack: NDArray[Any], model: Model) -> None:
 def test_too_little_memory_is_told_with_what_to_do(
     error: Exception, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Any, x: torch.Tensor) -> torch.Tensor:
+    def fail(self: Any, x: torch.Tensor, core: Any = None) -> torch.Tensor:
         raise error
 
     monkeypatch.setattr("napari_unet.network.unet.UNet.forward", fail)
@@ -360,7 +360,7 @@ def test_too_little_memory_is_told_with_what_to_do(
 
 
 def test_other_errors_of_the_network_are_not_hidden(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Any, x: torch.Tensor) -> torch.Tensor:
+    def fail(self: Any, x: torch.Tensor, core: Any = None) -> torch.Tensor:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("napari_unet.network.unet.UNet.forward", fail)
@@ -413,9 +413,9 @@ def test_large_plane_is_planned_within_the_memory(model: Model, monkeypatch: pyt
     module = importlib.import_module("napari_unet.prediction.runner")
     image = np.zeros((1, 200, 300), np.float32)
     for memory in (1, 60 * 60, 100 * 100):
-        monkeypatch.setattr(module, "largest_tile", lambda *_, memory=memory: memory)
+        monkeypatch.setattr(module, "largest_tile", lambda *_, memory=memory, **__: memory)
         runner = module.TileRunner(model.network, CPU, [slice(0, n) for n in image.shape[1:]])
-        smallest = module.valid_input_size(model.network, tuple(2 * m + 1 for m in runner.halo))
+        smallest = module.input_size(model.network, (1, 1))
         assert np.prod(runner.size) * runner.batch <= max(memory, np.prod(smallest))
 
 

@@ -26,11 +26,11 @@ def with_memory_for(voxels: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the network fail above a number of voxels; return the list of what it was asked for."""
     forward, asked = UNet.forward, []
 
-    def limited(self: UNet, x: torch.Tensor) -> torch.Tensor:
+    def limited(self: UNet, x: torch.Tensor, core: Any = None) -> torch.Tensor:
         asked.append(x.numel())
         if x.numel() > voxels:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(self, x)
+        return forward(self, x, core)
 
     monkeypatch.setattr(UNet, "forward", limited)
     return asked

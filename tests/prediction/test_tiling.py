@@ -174,7 +174,8 @@ def test_halo_one_alignment_step_too_short_shows_seams(name: str, monkeypatch: p
     core = tuple(2 * step for step in steps)
 
     def error(margins: tuple[int, ...]) -> float:
-        monkeypatch.setattr(importlib.import_module("napari_unet.prediction.runner"), "halo", lambda _: margins)
+        for module in ("runner", "planning"):
+            monkeypatch.setattr(importlib.import_module(f"napari_unet.prediction.{module}"), "halo", lambda _: margins)
         tile = tuple(n + 2 * margin for n, margin in zip(core, margins, strict=True))
         tiled = tiled_forward(image, network, config=PredictConfig(tile=tile, device="cpu", precision="float32"))
         return float(np.abs(tiled - expected).max() / np.ptp(expected))

@@ -393,7 +393,7 @@ def test_unknown_device_is_told(tiny_spec: MakeSpec, quick: Quick, disc_samples:
 def test_too_little_memory_is_told(
     error: Exception, tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Any, x: torch.Tensor) -> torch.Tensor:
+    def fail(self: Any, x: torch.Tensor, core: Any = None) -> torch.Tensor:
         raise error
 
     monkeypatch.setattr("napari_unet.network.unet.UNet.forward", fail)

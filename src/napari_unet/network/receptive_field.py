@@ -6,9 +6,11 @@ from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_unet.network.unet import UNet
 
-__all__ = ["alignment", "halo", "receptive_radius", "valid_input_size"]
+__all__ = ["alignment", "halo", "needed_regions", "operations", "receptive_radius", "valid_input_size"]
 
 
 def alignment(network: UNet) -> tuple[int, ...]:
@@ -51,6 +53,68 @@ def halo(network: UNet) -> tuple[int, ...]:
 def valid_input_size(network: UNet, at_least: tuple[int, ...]) -> tuple[int, ...]:
     """Return the smallest input size per axis, `at_least` as large, that fits the network's poolings."""
     return tuple(_fit(network, axis, n) for axis, n in enumerate(at_least))
+
+
+def needed_regions(
+    network: UNet, size: Sequence[int], core: Sequence[slice]
+) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Return what the expanding path has to compute so that the output is right on a core, level by level.
+
+    The halo is context for the deepest levels; near the output almost nothing of it is needed any more.
+
+    Parameters
+    ----------
+    network : UNet
+        With "same" padding.
+    size : sequence of int
+        Input size per axis, a multiple of the alignment.
+    core : sequence of slice
+        Which part of the output is wanted, per axis.
+
+    Returns
+    -------
+    list of (joined, output)
+        For each level, the deepest last: the part on which the skip and the features from below are joined, and the
+        part of the block's output that is used above. On the deepest level both are the same.
+    """
+    regions = []
+    output, length = tuple(core), tuple(size)
+    for level in range(network.depth):
+        kernel, pooling = network.kernel(level), network.pooling(level)
+        below = tuple(
+            slice(max(0, part.start - k // 2 * 2) // f, -(-min(n, part.stop + k // 2 * 2) // f))
+            for part, n, k, f in zip(output, length, kernel, pooling, strict=True)
+        )
+        joined = tuple(slice(part.start * f, part.stop * f) for part, f in zip(below, pooling, strict=True))
+        regions.append((joined, output))
+        output, length = below, tuple(n // f for n, f in zip(length, pooling, strict=True))
+    return [*regions, (output, output)]
+
+
+def operations(network: UNet, core: Sequence[int], *, margin: Sequence[int] | None = None) -> float:
+    """Return the multiplications of one forward pass that predicts a core, its halo included.
+
+    Parameters
+    ----------
+    network : UNet
+    core : sequence of int
+        Size per axis, a multiple of the alignment.
+    margin : sequence of int, optional
+        Context on each side. None: the halo; zeros: one pass over an image of that size.
+    """
+    margins = halo(network) if margin is None else tuple(margin)
+    inner = tuple(slice(m, m + n) for m, n in zip(margins, core, strict=True))
+    length = tuple(n + 2 * m for n, m in zip(core, margins, strict=True))
+    total = 0.0
+    for level, (joined, _) in enumerate(needed_regions(network, length, inner)):
+        features, taps = network.features[level], prod(network.kernel(level))
+        before = network.in_channels if level == 0 else network.features[level - 1]
+        total += prod(length) * taps * features * (before + features)
+        if level < network.depth:
+            voxels = prod(part.stop - part.start for part in joined)
+            total += voxels * features * (taps * 3 * features + network.features[level + 1])
+            length = tuple(n // f for n, f in zip(length, network.pooling(level), strict=True))
+    return total
 
 
 def _fit(network: UNet, axis: int, at_least: int) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from napari_unet.errors import ConfigError, PredictionError
-from napari_unet.network.receptive_field import valid_input_size
+from napari_unet.network.receptive_field import needed_regions, valid_input_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,8 +146,15 @@ class UNet(nn.Module):
         """Return the factors between `level` and the one below, per axis."""
         return (1 if level < self.flat_levels else 2,) * (self.spatial_dims - 2) + (2, 2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, core: Sequence[slice] | None = None) -> Tensor:
         """Map ``(B, C, (Z), Y, X)`` images to ``(B, out_channels, (Z), Y, X)`` logits.
+
+        Parameters
+        ----------
+        x : Tensor
+        core : sequence of slice, optional
+            "same" networks only: return this part of the output, per spatial axis. What nothing in it depends on is
+            not computed; the values are the same.
 
         Raises
         ------
@@ -155,15 +162,25 @@ class UNet(nn.Module):
             If the size does not fit the poolings; the message names the next one that does.
         """
         self._check_size(x)
+        size = x.shape[2:]
         skips = []
         for level, block in enumerate(self.contracting):
             x = self.drops[level](block(x))
             if level < self.depth:
                 skips.append(x)
                 x = self.pools[level](x)
+        regions = None if core is None else needed_regions(self, size, core)
+        if regions is not None:
+            x = _crop(x, regions[-1][0])
         for level in reversed(range(self.depth)):
             x = self.ups[level](x)
-            x = self.expanding[level](torch.cat([_crop_like(skips.pop(), x), x], dim=1))
+            skip = skips.pop()
+            if regions is None:
+                x = self.expanding[level](torch.cat([_crop_like(skip, x), x], dim=1))
+            else:
+                joined, output = regions[level]
+                x = self.expanding[level](torch.cat([_crop(skip, joined), x], dim=1))
+                x = _crop(x, output, joined)
         logits: Tensor = self.head(x)
         return logits
 
@@ -185,6 +202,14 @@ def _features_per_level(features: int | Sequence[int], depth: int | None) -> tup
     if depth is not None and depth != len(features) - 1:
         raise ConfigError(f"{len(features)} levels of features have {len(features) - 1} poolings, not {depth}.")
     return tuple(features)
+
+
+def _crop(x: Tensor, region: Sequence[slice], origin: Sequence[slice] | None = None) -> Tensor:
+    """Return a region of features that start at `origin`."""
+    for axis, part in enumerate(region):
+        first = part.start - (0 if origin is None else origin[axis].start)
+        x = x.narrow(axis + 2, first, part.stop - part.start)
+    return x
 
 
 def _crop_like(skip: Tensor, x: Tensor) -> Tensor:

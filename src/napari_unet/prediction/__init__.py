@@ -1,6 +1,7 @@
 """Image and model to maps and labels, in seam-exact tiles."""
 
 from napari_unet.prediction.batch import Batch, BatchConfig, Checked, Corrections, iter_segment_files
+from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.device import (
     available_devices,
     has_bfloat16,
@@ -12,8 +13,9 @@ from napari_unet.prediction.device import (
 from napari_unet.prediction.instances import decode
 from napari_unet.prediction.measurements import Table, measure, write_measurements
 from napari_unet.prediction.outputs import label_paths, rois_path
-from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict, select_channels
-from napari_unet.prediction.runner import PredictConfig, tiled_forward
+from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict
+from napari_unet.prediction.runner import tiled_forward
+from napari_unet.prediction.view import select_channels
 
 __all__ = [
     "Batch",

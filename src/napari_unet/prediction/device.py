@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from napari_unet.errors import ConfigError
+from napari_unet.network import alignment, halo, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,15 @@ __all__ = [
     "thread_count",
     "threads",
 ]
+
+_WORK_PER_CORE = 1e11
+"""Multiplications that one core of a processor does in about two seconds."""
+
+_WORK_PER_CARD = 4e12
+"""The same of a graphics card, or less: beyond it the halo costs almost nothing."""
+
+_USEFUL = 2 / 3
+"""Share of a tile that is not halo, where that is not bought too dearly."""
 
 
 def available_devices() -> list[str]:
@@ -63,28 +73,27 @@ def free_memory(device: torch.device) -> int:
     return int(min(psutil.virtual_memory().available, _cgroup_available()))
 
 
-def largest_tile(network: UNet, device: torch.device, *, most: int = 2**20) -> int:
-    """Return how many voxels one tile may have: a quarter of the free memory, at most about a second of work.
+def largest_tile(network: UNet, device: torch.device, *, bytes_each: int = 4) -> int:
+    """Return how many voxels one tile may have: a quarter of the free memory, and about two seconds of work.
+
+    Larger tiles compute less twice, but a prediction tells how it stands only between two of them.
 
     Parameters
     ----------
     network : UNet
     device : torch.device
-    most : int
-        Upper limit in voxels. The default, 2**20 (1024 x 1024), is about a second of the `nuclei` network on
-        two CPU cores; beyond it the halo costs little.
+    bytes_each : int
+        Of one number: 4 in single, 2 in half precision.
     """
     # the finest level holds the skip, the up-sampled features and a convolution's input and output at once
-    bytes_per_voxel = 4 * (6 * network.features[0] + 2 * network.out_channels + network.in_channels)
-    flops_per_voxel = sum(
-        2 * prod(network.kernel(level)) * n * (4 * n) / prod(prod(network.pooling(k)) for k in range(level))
-        for level, n in enumerate(network.features)
-    )
-    if device.type == "cpu":
-        most = min(most, int(2.5e11 * max(1, thread_count()) / flops_per_voxel))
-    else:
-        most *= 4
-    return max(1, min(most, free_memory(device) // 4 // bytes_per_voxel))
+    bytes_per_voxel = bytes_each * (6 * network.features[0] + 2 * network.out_channels + network.in_channels)
+    side = alignment(network)
+    work_per_voxel = operations(network, side, margin=(0,) * len(side)) / prod(side)
+    work = _WORK_PER_CORE * max(1, thread_count()) if device.type == "cpu" else _WORK_PER_CARD
+    # a network that sees far, for the work it does, gets tiles that are mostly not halo, up to four times the work
+    useful = prod(2 * margin / (1 - _USEFUL ** (1 / len(side))) for margin in halo(network))
+    voxels = min(max(work / work_per_voxel, useful), 4 * work / work_per_voxel)
+    return max(1, min(int(voxels), free_memory(device) // 4 // bytes_per_voxel))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

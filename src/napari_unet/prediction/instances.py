@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.segmentation import watershed
+
+from napari_unet.prediction.components import Components, Grid, find_components, first_voxels
+from napari_unet.prediction.splitting import split, split_in_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_unet.models import DecoderSpec
+    from napari_unet.prediction.components import Box
 
-__all__ = ["decode"]
+__all__ = ["Decoded", "decode", "decode_blocks"]
 
-_SMOOTHING = 1.0
-"""Sigma in voxels. Removes single-voxel peaks of the distance maps, which would become seeds of their own."""
+LARGEST = 2**24
+"""A component whose bounding box has more voxels (4096 x 4096, 256 x 256 x 256) is split in windows. Splitting takes
+about 50 bytes for each."""
 
-_REACH = 4
-"""How far the smoothing reaches, in voxels."""
+
+@dataclass(frozen=True)
+class Decoded:
+    """What `decode_blocks` has written.
+
+    Attributes
+    ----------
+    objects : int
+        How many there are; the highest id, where ids started from 1.
+    in_windows : int
+        Components too large to be split whole: some of their objects may be cut differently than in one piece.
+    """
+
+    objects: int
+    in_windows: int = 0
 
 
 def decode(maps: NDArray[Any], decoder: DecoderSpec) -> NDArray[np.int32]:
@@ -33,52 +53,191 @@ def decode(maps: NDArray[Any], decoder: DecoderSpec) -> NDArray[np.int32]:
     Parameters
     ----------
     maps : ndarray
-        ``C(Z)YX``. Seeded watershed: foreground, boundary distance, centre distance, each 0 to 1; argmax: one
-        map for each class, background first.
+        ``C(Z)YX``. Seeded watershed: foreground, boundary distance, centre distance, each 0 to 1, taken in half
+        precision; argmax: one map for each class, background first.
     decoder : DecoderSpec
 
     Returns
     -------
     ndarray of int32
-        ``(Z)YX``: object ids from 1 without gaps, or classes; 0 is background.
+        ``(Z)YX``: object ids from 1 without gaps, in the order of their first voxels, or classes; 0 is background.
     """
+    labels = np.zeros(maps.shape[1:], np.int32)
+    decode_blocks(maps, decoder, labels, maps.shape[1:])
+    return labels
+
+
+def decode_blocks(
+    maps: Any, decoder: DecoderSpec, out: Any, block: Sequence[int], *, above: int = 0, largest: int = LARGEST
+) -> Decoded:
+    """Make labels block by block; they do not depend on the blocks.
+
+    Parameters
+    ----------
+    maps : array
+        ``C(Z)YX``, anything with a shape and slicing; never read whole.
+    decoder : DecoderSpec
+    out : array
+        ``(Z)YX``, integers: where the labels go. Everything in it is overwritten.
+    block : sequence of int
+        Voxels to work on at once, per axis.
+    above : int
+        Ids start above this.
+    largest : int
+        A component with a larger bounding box, in voxels, is split in windows that overlap.
+    """
+    grid = Grid(tuple(out.shape), tuple(min(b, n) for b, n in zip(block, out.shape, strict=True)))
     if decoder.kind == "argmax":
-        return np.asarray(np.argmax(maps, axis=0), np.int32)
-    components, count = ndi.label(maps[0] > decoder.foreground_threshold)
-    inward = np.minimum(maps[1], maps[2]).astype(np.float32)
-    labels = components.astype(np.int32)
-    for number, box in enumerate(ndi.find_objects(components), start=1):
-        inside = components[box] == number
-        at_edge = [(s.start == 0, s.stop == n) for s, n in zip(box, labels.shape, strict=True)]
-        parts = _split(inside, np.where(inside, inward[box], 0), at_edge, decoder.seed_threshold)
-        labels[box][parts > 1] = count + parts[parts > 1] - 1
-        count += int(parts.max(initial=1)) - 1
-    return _compact(labels, decoder.min_size)
+        for _, box in grid:
+            out[box] = np.argmax(maps[(slice(None), *box)], axis=0)
+        return Decoded(0)
+    return _Decoding(maps, decoder, out, grid, largest).run(above)
 
 
-def _split(
-    inside: NDArray[np.bool_], inward: NDArray[np.float32], at_edge: list[tuple[bool, bool]], threshold: float
-) -> NDArray[Any]:
-    """Return the parts of one component, numbered from 1; zeros where it is a single object.
+class _Decoding:
+    """Components first, then each split whole, then ids in the order of the first voxels."""
 
-    The smoothing sees nothing beside the component, but its mirror image beyond the edge of an image that
-    cuts it.
-    """
-    if inward.max() <= threshold:
-        return np.zeros(inside.shape, np.int32)
-    margin = [tuple(0 if cut else _REACH for cut in sides) for sides in at_edge]
-    smooth = ndi.gaussian_filter(np.pad(inward, margin), _SMOOTHING, radius=_REACH)
-    crop = tuple(slice(before, before + n) for (before, _), n in zip(margin, inside.shape, strict=True))
-    peaks = smooth[crop]
-    seeds, count = ndi.label(inside & (peaks > threshold))
-    if count < 2:
-        return np.zeros(inside.shape, np.int32)
-    return np.asarray(watershed(-peaks, seeds, mask=inside))
+    def __init__(self, maps: Any, decoder: DecoderSpec, out: Any, grid: Grid, largest: int) -> None:
+        self.maps, self.decoder, self.out, self.grid, self.largest = maps, decoder, out, grid, largest
+        self.components: Components = find_components(self._foreground, grid)
+        self.too_large = np.diff(self.components.boxes, axis=2)[..., 0].prod(axis=1) > largest
+        self.first = [self.components.first]
+        self.size = [self.components.size.copy()]
+        self.count = len(self.components.size)  # numbers given so far, 0 included
+        self.in_windows = 0
+
+    def run(self, above: int) -> Decoded:
+        for position, box in self.grid:
+            self._split_block(position, box)
+        for number in np.flatnonzero(~self.components.in_one_block | self.too_large):
+            self._split_across(int(number))
+        new_ids = self._final_ids(above)
+        for position, box in self.grid:
+            if len(self.components.numbers[position]) > 1:
+                self.out[box] = new_ids[np.asarray(self.out[box])]
+        return Decoded(int(new_ids.max(initial=above)) - above, self.in_windows)
+
+    def _foreground(self, box: Box) -> NDArray[np.bool_]:
+        above: NDArray[np.bool_] = _half(self.maps[(slice(0, 1), *box)])[0] > np.float32(
+            self.decoder.foreground_threshold
+        )
+        return above
+
+    def _inward(self, box: Box) -> NDArray[np.float32]:
+        distances = _half(self.maps[(slice(1, 3), *box)])
+        inward: NDArray[np.float32] = np.minimum(distances[0], distances[1])
+        return inward
+
+    def _split_block(self, position: tuple[int, ...], box: Box) -> None:
+        """Write the components of a block, and split those that lie in it as a whole."""
+        numbers = self.components.numbers[position]
+        if len(numbers) == 1:
+            self.out[box] = 0
+            return
+        local, _ = ndi.label(self._foreground(box))
+        inward = self._inward(box)
+        labels = numbers[local].astype(np.int32)
+        for label, found in enumerate(ndi.find_objects(local), start=1):
+            number = int(numbers[label])
+            if self.components.in_one_block[number] and not self.too_large[number]:
+                place = tuple(slice(f.start + b.start, f.stop + b.start) for f, b in zip(found, box, strict=True))
+                self._split_one(number, place, local[found] == label, inward[found], labels[found])
+        self.out[box] = labels
+
+    def _split_across(self, number: int) -> None:
+        """Split a component that lies in several blocks."""
+        box = self.components.box(number)
+        if self.too_large[number]:
+            self._split_in_windows(number, box)
+            return
+        local, _ = ndi.label(self._foreground(box))
+        first = np.unravel_index(self.components.first[number], self.grid.shape)
+        at = tuple(int(c) - s.start for c, s in zip(first, box, strict=True))
+        labels = np.asarray(self.out[box])
+        before = labels.copy()
+        self._split_one(number, box, local == local[at], self._inward(box), labels)
+        if (labels != before).any():
+            self.out[box] = labels
+
+    def _split_one(
+        self, number: int, box: Box, inside: NDArray[np.bool_], inward: NDArray[np.float32], labels: NDArray[np.int32]
+    ) -> None:
+        at_edge = [(s.start == 0, s.stop == n) for s, n in zip(box, self.grid.shape, strict=True)]
+        parts = split(inside, inward, at_edge, self.decoder.seed_threshold)
+        count = int(parts.max(initial=0))
+        if count < 2:
+            return
+        first = first_voxels(parts, count, box, self.grid.shape)
+        size = np.bincount(parts.ravel(), minlength=count + 1)
+        labels[inside] = self._take_numbers(first[1:], size[1:]) + parts[inside] - 1
+        self.size[0][number] = 0
+
+    def _split_in_windows(self, number: int, box: Box) -> None:
+        self.in_windows += 1
+        steps = split_in_windows(
+            lambda wide: (self._component(wide) == number, self._inward(wide)),
+            box,
+            self.grid.shape,
+            self.decoder.seed_threshold,
+            self.largest,
+        )
+        start = self.count
+        firsts: list[NDArray[np.int64]] = []
+        sizes: list[NDArray[np.int64]] = []
+        while True:
+            try:
+                core, parts = next(steps)
+            except StopIteration as done:
+                group = done.value
+                break
+            total = int(parts.max(initial=0))
+            present = parts > 0
+            labels = np.asarray(self.out[core])
+            labels[present] = start + parts[present]
+            self.out[core] = labels
+            firsts.append(first_voxels(parts, total, core, self.grid.shape))
+            sizes.append(np.bincount(parts.ravel(), minlength=total + 1))
+        first = np.full(len(group), np.iinfo(np.int64).max)
+        size = np.zeros(len(group), np.int64)
+        for some_first, some_size in zip(firsts, sizes, strict=True):
+            some = np.flatnonzero(some_size)
+            np.minimum.at(first, group[some[some > 0]], some_first[some[some > 0]])
+            np.add.at(size, group[some[some > 0]], some_size[some[some > 0]])
+        self._take_numbers(first[group], size[group])
+        self.size[0][number] = 0
+
+    def _component(self, box: Box) -> NDArray[np.int64]:
+        """Return the numbers of the components in any box."""
+        result = np.zeros([s.stop - s.start for s in box], np.int64)
+        for position in self.grid.positions(box):
+            block = self.grid.box(position)
+            local, _ = ndi.label(self._foreground(block))
+            shared = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, block, strict=True)]
+            to = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(shared, box, strict=True))
+            of = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, block, strict=True))
+            result[to] = self.components.numbers[position][local[of]]
+        return result
+
+    def _take_numbers(self, first: NDArray[np.int64], size: NDArray[np.int64]) -> int:
+        """Give the next numbers to objects; return the first of them."""
+        start = self.count
+        self.first.append(first)
+        self.size.append(size)
+        self.count += len(first)
+        return start
+
+    def _final_ids(self, above: int) -> NDArray[np.int32]:
+        """Return the id of each number: in the order of the first voxels, 0 for what is too small."""
+        first, size = np.concatenate(self.first), np.concatenate(self.size)
+        kept = size >= max(1, self.decoder.min_size)
+        kept[0] = False
+        # parts of one object that was joined across windows have one first voxel
+        _, rank = np.unique(first[kept], return_inverse=True)
+        ids = np.zeros(len(first), np.int32)
+        ids[kept] = rank + 1 + above
+        return ids
 
 
-def _compact(labels: NDArray[np.int32], min_size: int) -> NDArray[np.int32]:
-    sizes = np.bincount(labels.ravel())
-    keep = sizes >= max(1, min_size)
-    keep[0] = False
-    new_ids = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return new_ids[labels]
+def _half(maps: Any) -> NDArray[np.float32]:
+    """Return maps as half precision holds them: labels are the same wherever the maps were kept."""
+    return np.asarray(maps).astype(np.float16, copy=False).astype(np.float32)

@@ -4,45 +4,43 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from itertools import product
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_unet._version import __version__
-from napari_unet.errors import ImageError
 from napari_unet.events import Event, TileDone
-from napari_unet.images import (
-    Normalization,
-    Rescaled,
-    check_axes,
-    covering,
-    from_canonical,
-    guess_axes,
-    measure_normalization,
-    resample_plane,
-    scaled_length,
-    to_canonical,
+from napari_unet.images import from_canonical, measure_normalization
+from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.instances import decode_blocks
+from napari_unet.prediction.maps import FrameMaps
+from napari_unet.prediction.runner import TileRunner
+from napari_unet.prediction.view import (
+    View,
+    frame_of,
+    frames_of,
+    known_axes,
+    region_box,
+    select_channels,
+    spatial,
+    viewed,
 )
-from napari_unet.prediction.instances import decode
-from napari_unet.prediction.runner import PredictConfig, TileRunner
+from napari_unet.prediction.workspace import Workspace, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
     from threading import Event as StopFlag
 
     from numpy.typing import NDArray
 
+    from napari_unet.images import Normalization
     from napari_unet.models import DecoderSpec, Model, ModelSpec
+    from napari_unet.prediction.maps import MapStore
 
-__all__ = [
-    "Prediction",
-    "activate",
-    "iter_predict",
-    "predict",
-    "select_channels",
-]
+__all__ = ["Prediction", "activate", "iter_predict", "predict"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +49,7 @@ class Prediction:
 
     Attributes
     ----------
-    labels : ndarray of int32
+    labels : ndarray of int32, or zarr array
         In the axes of the image without C and S; of the region where one was asked for.
     maps : ndarray of float32 or None
         ``(T)C(Z)YX``: the network's output after its activations. None unless asked for.
@@ -59,7 +57,7 @@ class Prediction:
         Model, thresholds, precision, tile and version that made it.
     """
 
-    labels: NDArray[np.int32]
+    labels: Any
     maps: NDArray[np.float32] | None
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -73,6 +71,7 @@ def predict(
     region: Mapping[str, slice] | None = None,
     normalization: Normalization | None = None,
     return_maps: bool = False,
+    out: str | Path | Any = None,
     stop: StopFlag | None = None,
 ) -> Prediction:
     """Segment an image.
@@ -80,7 +79,7 @@ def predict(
     Parameters
     ----------
     image : array
-        NumPy or dask, any integer or float type.
+        NumPy, dask, zarr or alike, any integer or float type. Only blocks of it are read.
     model : Model
     axes : str, optional
         Axes of the image, letters of ``TCZYXS``. A bare 2-D array is YX; one with more axes needs them.
@@ -91,7 +90,11 @@ def predict(
     normalization : Normalization, optional
         Of the whole image, where it is known already. None: measured.
     return_maps : bool
-        Keep the network's maps in the result.
+        Keep the network's maps in the result, in memory.
+    out : path or zarr array, optional
+        Write the labels there, block by block, so that neither image nor labels have to fit into memory. A path
+        becomes a zarr array of int32 when it is finished; ended before that, the next call with the same image,
+        model and settings goes on where it was. None: labels in memory.
     stop : threading.Event, optional
         Set it from elsewhere to end early.
 
@@ -104,7 +107,7 @@ def predict(
     ImageError
         If the image does not fit the model.
     PredictionError
-        If it was stopped, or the device has too little memory.
+        If it was stopped, or there is too little memory.
 
     Examples
     --------
@@ -114,7 +117,7 @@ def predict(
     """
     steps = iter_predict(
         image, model, axes=axes, config=config, region=region, normalization=normalization,
-        return_maps=return_maps, stop=stop,
+        return_maps=return_maps, out=out, stop=stop,
     )  # fmt: skip
     while True:
         try:
@@ -133,6 +136,7 @@ def iter_predict(
     region: Mapping[str, slice] | None = None,
     normalization: Normalization | None = None,
     return_maps: bool = False,
+    out: str | Path | Any = None,
     stop: StopFlag | None = None,
 ) -> Generator[Event, None, Prediction]:
     """Segment an image step by step: as `predict`, yielding a `TileDone` after each batch of tiles.
@@ -142,38 +146,24 @@ def iter_predict(
     """
     config = config or PredictConfig()
     spec = model.spec
-    axes = _known_axes(image, axes)
-    canonical = select_channels(to_canonical(image, axes), spec, config.channels)
+    axes = known_axes(image, axes)
+    canonical = select_channels(viewed(image, axes), spec, config.channels)
     normalization = normalization or measure_normalization(canonical, spec.percentiles)
-    box = _box(canonical, region)
-    view = _View(_spatial(box, spec), canonical.shape[-2:], spec.scale_for(config.object_diameter_px))
-    runner = TileRunner(model.network, config, view.region)
-    frames = list(_frames(box, spec))
-    progress = _Progress(len(frames) * runner.batches)
+    box = region_box(canonical, region)
+    view = View(spatial(box, spec), canonical.shape[-2:], spec.scale_for(config.object_diameter_px))
     decoder = view.at_full_resolution(config.decoder(spec.decoder))
-
-    shape = tuple(s.stop - s.start for letter, s in box.items() if letter != "C")
-    labels = np.zeros(shape, np.int32)
-    maps = np.zeros((shape[0], len(spec.maps), *shape[1:]), np.float32) if return_maps else None
-    highest = 0
-    for source, target in frames:
-        t, z = source
-        pixels = canonical[t, :, z] if spec.spatial_dims == 2 else canonical[t]
-        one = np.empty((len(spec.maps), *(s.stop - s.start for s in runner.region)), np.float32)
-        source_image, prepare = view.source(pixels, normalization)
-        for notice in runner.run(source_image, _activated(one, spec), stop, prepare=prepare):
-            yield progress.advance()
-            if notice is not None:
-                yield notice
-        one = view.restore(one)
-        frame = decode(one, decoder)
-        if spec.task == "instances":
-            frame[frame > 0] += highest
-            highest = max(highest, int(frame.max(initial=0)))
-        labels[target] = frame
-        if maps is not None:
-            place: tuple[Any, ...] = (target[0], slice(None), *target[1:])
-            maps[place] = one
+    shape = tuple(part.stop - part.start for letter, part in box.items() if letter != "C")
+    settings = (spec.model_dump_json(), config.model_dump_json(), box, normalization, __version__)
+    key = "" if out is None else fingerprint(canonical, model.network, *settings)
+    work = Workspace(out, axes, shape, spec.spatial_dims, key)
+    try:
+        runner = _runner(model, config, view, work)
+        frames = _Frames(canonical, view, normalization, decoder, spec, work, runner)
+        yield from frames.run(frames_of(box, spec), stop, keep=return_maps)
+        maps = frames.maps
+        labels = work.finish()
+    finally:
+        work.close()
     provenance = {
         "model": spec.name,
         "decoder": decoder.model_dump(),
@@ -182,37 +172,15 @@ def iter_predict(
         "tile": list(runner.size),
         "scale": view.scale,
         "seam_exact": True,
+        "components_in_windows": work.state.in_windows,
         "normalization": {"low": list(normalization.low), "high": list(normalization.high)},
         "software": f"napari-unet {__version__}",
     }
     return Prediction(
-        labels=from_canonical(labels, axes),
+        labels=from_canonical(labels, axes) if isinstance(labels, np.ndarray) else labels,
         maps=None if maps is None else from_canonical(maps, axes),
         provenance=provenance,
     )
-
-
-def select_channels(image: Any, spec: ModelSpec, channels: tuple[int, ...] | None) -> Any:
-    """Return the channels of a ``TCZYX`` image that feed the model, or say why they do not fit.
-
-    Raises
-    ------
-    ImageError
-        If the number of channels is not the model's.
-    """
-    count = image.shape[1]
-    if channels is not None:
-        if any(not 0 <= c < count for c in channels):
-            raise ImageError(f"The image has {count} channels, numbered from 0; there is none for {channels}.")
-        image, count = image[:, list(channels)], len(channels)
-    if count != spec.in_channels:
-        wanted = ", ".join(spec.channels)
-        raise ImageError(
-            f"The image has {count} channel{'s' * (count != 1)} but the model {spec.name!r} takes "
-            f"{spec.in_channels} ({wanted}). Choose the channels to use, or split them into images of their "
-            "own."
-        )
-    return image
 
 
 def activate(logits: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
@@ -222,87 +190,91 @@ def activate(logits: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     return torch.sigmoid(logits)
 
 
-def _known_axes(image: Any, axes: str | None) -> str:
-    if axes is None:
-        axes = guess_axes(np.shape(image))
-        if axes is None:
-            raise ImageError(
-                f"An image of shape {np.shape(image)} could be a stack, a movie or channels. Say which with "
-                "axes, for example 'ZYX', 'TYX' or 'CYX'."
-            )
-    axes = check_axes(axes, np.ndim(image))
-    if 0 in np.shape(image):
-        raise ImageError(f"The image is empty (shape {np.shape(image)}). Open one that has pixels.")
-    return axes
+def _runner(model: Model, config: PredictConfig, view: View, work: Workspace) -> TileRunner:
+    """Return the runner of a prediction; one that is taken up again has the tiles that it had."""
+    state = work.state
+    if state.core:
+        config = config.model_copy(update={"batch": state.tiles})
+    finish = partial(activate, spec=model.spec)
+    runner = TileRunner(model.network, config, view.region, finish=finish, core=state.core or None)
+    work.save(core=runner.tiles[0].core, tiles=runner.batch)
+    return runner
 
 
-def _box(image: Any, region: Mapping[str, slice] | None) -> dict[str, slice]:
-    box = {letter: slice(0, n) for letter, n in zip("TCZYX", image.shape, strict=True)}
-    for letter, part in (region or {}).items():
-        if letter not in {"T", "Z", "Y", "X"}:
-            raise ImageError(f"A region has the axes T, Z, Y and X, not {letter!r}.")
-        start, stop, step = part.indices(box[letter].stop)
-        if step != 1:
-            raise ImageError(f"The region goes along {letter} in steps of {step}. Leave out the step.")
-        if stop <= start:
-            raise ImageError(f"The region is empty along {letter}. Choose one that overlaps the image.")
-        box[letter] = slice(start, stop)
-    return box
+class _Frames:
+    """Goes through the frames: the network, then the labels, then the next frame."""
 
+    def __init__(
+        self,
+        image: Any,
+        view: View,
+        normalization: Normalization,
+        decoder: DecoderSpec,
+        spec: ModelSpec,
+        work: Workspace,
+        runner: TileRunner,
+    ) -> None:
+        self._image, self._view, self._normalization = image, view, normalization
+        self._decoder, self._spec, self._work, self._runner = decoder, spec, work, runner
+        self.maps: NDArray[np.float32] | None = None
 
-def _spatial(box: Mapping[str, slice], spec: ModelSpec) -> list[slice]:
-    return [box[letter] for letter in ("ZYX" if spec.spatial_dims == 3 else "YX")]
+    def run(
+        self, frames: list[tuple[tuple[int, int | None], tuple[int, ...]]], stop: StopFlag | None, *, keep: bool
+    ) -> Generator[Event, None, None]:
+        work, runner = self._work, self._runner
+        shape = work.shape
+        if keep:
+            self.maps = np.zeros((shape[0], len(self._spec.maps), *shape[1:]), np.float32)
+        progress = _Progress(len(frames) * runner.batches, 0 if keep else self._done())
+        store = work.maps(len(self._spec.maps), runner, keep=keep)
+        first = 0 if keep else work.state.frame
+        for number, (source, target) in enumerate(frames[first:], start=first):
+            yield from self._fill(store, source, stop, progress, resumable=not keep)
+            if self.maps is not None:
+                place: tuple[Any, ...] = (target[0], slice(None), *target[1:])
+                self.maps[place] = self._view.restore(store.array)
+            self._label(store, target)
+            work.save(frame=number + 1, batch=0)
 
+    def _done(self) -> int:
+        return self._work.state.frame * self._runner.batches + self._work.state.batch
 
-def _frames(box: Mapping[str, slice], spec: ModelSpec) -> Iterator[tuple[tuple[int, int], tuple[int, ...]]]:
-    """Yield where each frame lies in the image, (t, z), and in the result (the same, counted in the box)."""
-    first_t, first_z = box["T"].start, box["Z"].start
-    slices = range(first_z, box["Z"].stop) if spec.spatial_dims == 2 else [first_z]
-    for t, z in product(range(first_t, box["T"].stop), slices):
-        target = (t - first_t, z - first_z) if spec.spatial_dims == 2 else (t - first_t,)
-        yield (t, z), target
+    def _fill(
+        self,
+        store: MapStore,
+        source: tuple[int, int | None],
+        stop: StopFlag | None,
+        progress: _Progress,
+        *,
+        resumable: bool,
+    ) -> Generator[Event, None, None]:
+        """Let the network fill the maps of one frame."""
+        pixels, prepare = self._view.source(frame_of(self._image, *source), self._normalization)
+        skip = self._work.state.batch if resumable and store.folder is not None else 0
+        steps = self._runner.run(pixels, lambda where, maps: store.write(where, maps.numpy()), stop,
+                                 prepare=prepare, skip=skip)  # fmt: skip
+        for number, notice in enumerate(steps, start=skip + 1):
+            if store.folder is not None:
+                self._work.save(batch=number)
+            yield progress.advance()
+            if notice is not None:
+                yield notice
 
-
-def _activated(out: NDArray[np.float32], spec: ModelSpec) -> Callable[[tuple[slice, ...], torch.Tensor], None]:
-    def write(where: tuple[slice, ...], logits: torch.Tensor) -> None:
-        out[(slice(None), *where)] = activate(logits, spec).numpy()
-
-    return write
-
-
-class _View:
-    """What is predicted of a frame, and the rescaled grid that the network sees it on."""
-
-    def __init__(self, wanted: list[slice], plane: tuple[int, int], scale: float) -> None:
-        self.scale = scale
-        self._wanted = wanted[-2:]
-        self._full = [scaled_length(n, scale) for n in plane]
-        rescaled = [covering(part, scale, n) for part, n in zip(self._wanted, self._full, strict=True)]
-        self.region = wanted if scale == 1 else [*wanted[:-2], *rescaled]
-
-    def source(self, pixels: Any, normalization: Normalization) -> tuple[Any, Callable[[NDArray[Any]], NDArray[Any]]]:
-        """Return a frame (``C(Z)YX``) on the grid that the network sees, and what is still to do with its blocks."""
-        if self.scale == 1:
-            return pixels, normalization.apply
-        return Rescaled(pixels, self.scale, normalization.apply), np.asarray
-
-    def restore(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return maps of the region on the grid of the image."""
-        if self.scale == 1:
-            return maps
-        first = [part.start for part in self.region[-2:]]
-        return resample_plane(maps, first, self.scale, self._wanted, self._full)
-
-    def at_full_resolution(self, decoder: DecoderSpec) -> DecoderSpec:
-        """Return a decoder with the sizes of the model's grid brought to the image's."""
-        return decoder.model_copy(update={"min_size": round(decoder.min_size / self.scale**2)})
+    def _label(self, store: MapStore, target: tuple[int, ...]) -> None:
+        work = self._work
+        above = work.state.highest if self._spec.task == "instances" else 0
+        maps = FrameMaps(store, self._view)
+        decoded = decode_blocks(maps, self._decoder, work.frame(target), work.block, above=above)
+        work.state.highest += decoded.objects
+        work.state.in_windows += decoded.in_windows
 
 
 class _Progress:
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._start = total, 0, time.monotonic()
+    def __init__(self, total: int, done: int) -> None:
+        self._total, self._before, self._done, self._start = total, done, done, time.monotonic()
 
     def advance(self) -> TileDone:
         self._done += 1
         elapsed = time.monotonic() - self._start
-        return TileDone(self._done, self._total, elapsed / self._done * (self._total - self._done))
+        each = elapsed / (self._done - self._before)
+        return TileDone(self._done, self._total, each * (self._total - self._done))

@@ -1,0 +1,44 @@
+"""How to predict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from napari_unet.models import DecoderSpec
+
+__all__ = ["PredictConfig"]
+
+
+class PredictConfig(BaseModel):
+    """How to predict. Every field has a default that suits this machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    tile: tuple[int, ...] | None = None
+    """Voxels that the network sees at once, halo included, per axis. None: planned from the free memory."""
+    batch: int | None = Field(default=None, ge=1)
+    """Tiles per forward pass. None: planned."""
+    device: str = "auto"
+    """cuda, mps or cpu. auto: the best one that works."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the network. auto: half precision where CUDA computes it fast, else float32."""
+    channels: tuple[int, ...] | None = None
+    """Channels of the image that feed the model, counted from 0. None: all of them."""
+    object_diameter_px: float | None = Field(None, ge=2, le=2000)
+    """Typical diameter of the objects in the image, in pixels; the image is rescaled so that they are as large as those
+    that the model was trained on. None: not rescaled."""
+    foreground_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Voxels with a foreground map above this belong to objects. None: the model's."""
+    seed_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Lower merges objects, higher splits them. None: the model's."""
+    min_size: int | None = Field(default=None, ge=0)
+    """Smaller objects are left out, in voxels. None: the model's."""
+
+    def decoder(self, of_model: DecoderSpec) -> DecoderSpec:
+        """Return the model's decoder with what is set here."""
+        names = ("foreground_threshold", "seed_threshold", "min_size")
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return of_model.model_copy(update=chosen)
