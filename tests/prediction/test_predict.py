@@ -276,7 +276,8 @@ def test_normalization_of_the_whole_is_used_for_a_cut_out_view(stack: NDArray[An
 
 def test_ids_never_repeat_in_other_slices_or_frames(discs: Any, disc_training: Trained) -> None:
     planes = np.stack([discs((48, 48), 5, count=5, seed=n)[0] for n in range(6)]).reshape(2, 3, 48, 48)
-    labels = predict(planes, disc_training.model, axes="TZYX", config=CPU).labels
+    apart = CPU.model_copy(update={"link_z": False})
+    labels = predict(planes, disc_training.model, axes="TZYX", config=apart).labels
     per_plane = [set(np.unique(plane[plane > 0])) for plane in labels.reshape(6, 48, 48)]
     assert all(per_plane)
     assert sum(map(len, per_plane)) == len(set.union(*per_plane)) == labels.max()
@@ -470,3 +471,22 @@ def test_damaged_pixels_spoil_nothing_where_the_image_is_rescaled(stack: NDArray
     assert damaged.maps is not None
     assert np.isfinite(damaged.maps).all()
     assert np.ptp(damaged.maps) > 0.1
+
+
+def test_model_with_flat_kernels_sees_fewer_slices_than_pixels(tiny_model: Make) -> None:
+    model = tiny_model(network={"spatial_dims": 3, "features": (3, 4, 4), "flat_levels": 1})
+    image = np.random.default_rng(0).random((30, 70, 40))
+    known = measure_normalization(image[None, None])
+    changed = image.copy()
+    changed[0] = 1
+    config = CPU.model_copy(update={"tile": (40, 96, 88)})
+    before, after = (
+        np.asarray(predict(i, model, axes="ZYX", config=config, normalization=known, return_maps=True).maps)
+        for i in (image, changed)
+    )
+    reached = np.flatnonzero((before != after).any((0, 2, 3)))
+    assert 0 in reached
+    assert reached.max() <= 12
+    view = predict(image, model, axes="ZYX", config=config, normalization=known, return_maps=True,
+                   region={"Z": slice(3, 20), "Y": slice(11, 60)})  # fmt: skip
+    np.testing.assert_allclose(np.asarray(view.maps), before[:, 3:20, 11:60], atol=2e-6)

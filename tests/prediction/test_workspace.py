@@ -91,14 +91,18 @@ def test_labels_on_disk_are_those_in_memory(
 
 
 @pytest.mark.usefixtures("on_disk")
-def test_volumes_on_disk_are_those_in_memory(tiny_model: Make, tmp_path: Path) -> None:
-    model = tiny_model(network={"spatial_dims": 3, "features": (3, 4)})
+@pytest.mark.parametrize("flat_levels", [0, 1])
+def test_volumes_on_disk_are_those_in_memory(flat_levels: int, tiny_model: Make, tmp_path: Path) -> None:
+    model = tiny_model(
+        network={"spatial_dims": 3, "features": (3, 4, 4)[: 2 + flat_levels], "flat_levels": flat_levels}
+    )
     image = ndi.gaussian_filter(np.random.default_rng(0).random((2, 9, 17, 20)), (0, 1, 1, 1))
     config = PredictConfig(device="cpu", precision="float32", min_size=0)
     expected = predict(image, model, axes="TZYX", config=config).labels
     out = zarr.create_array(tmp_path / "mine", shape=image.shape, chunks=(1, 5, 7, 9), dtype=np.int32)
     result = predict(image, model, axes="TZYX", config=config, out=out)
     assert result.labels is out
+    assert expected.max() > 3
     np.testing.assert_array_equal(out[:], expected)
 
 

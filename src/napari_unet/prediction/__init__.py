@@ -11,6 +11,7 @@ from napari_unet.prediction.device import (
     threads,
 )
 from napari_unet.prediction.instances import decode
+from napari_unet.prediction.linking import link
 from napari_unet.prediction.measurements import Table, measure, write_measurements
 from napari_unet.prediction.outputs import label_paths, rois_path
 from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict
@@ -33,6 +34,7 @@ __all__ = [
     "iter_predict",
     "iter_segment_files",
     "label_paths",
+    "link",
     "measure",
     "pick_device",
     "predict",

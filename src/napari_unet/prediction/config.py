@@ -36,6 +36,12 @@ class PredictConfig(BaseModel):
     """Lower merges objects, higher splits them. None: the model's."""
     min_size: int | None = Field(default=None, ge=0)
     """Smaller objects are left out, in voxels. None: the model's."""
+    link_z: bool = True
+    """Link the objects that a model of planes finds in the slices of a stack into 3-D objects."""
+    link_t: bool = False
+    """Link objects through time: the same id in the next frame. No tracking: what was lost is not found again."""
+    min_overlap: float = Field(default=0.25, gt=0, le=1)
+    """Least overlap (intersection over union) of two objects in neighbouring slices or frames that are linked."""
 
     def decoder(self, of_model: DecoderSpec) -> DecoderSpec:
         """Return the model's decoder with what is set here."""

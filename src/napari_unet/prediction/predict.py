@@ -15,6 +15,7 @@ from napari_unet.events import Event, TileDone
 from napari_unet.images import from_canonical, measure_normalization
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.instances import decode_blocks
+from napari_unet.prediction.linking import link_arrays
 from napari_unet.prediction.maps import FrameMaps
 from napari_unet.prediction.runner import TileRunner
 from napari_unet.prediction.view import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.images import Normalization
-    from napari_unet.models import DecoderSpec, Model, ModelSpec
+    from napari_unet.models import Model, ModelSpec
     from napari_unet.prediction.maps import MapStore
 
 __all__ = ["Prediction", "activate", "iter_predict", "predict"]
@@ -151,14 +152,13 @@ def iter_predict(
     normalization = normalization or measure_normalization(canonical, spec.percentiles)
     box = region_box(canonical, region)
     view = View(spatial(box, spec), canonical.shape[-2:], spec.scale_for(config.object_diameter_px))
-    decoder = view.at_full_resolution(config.decoder(spec.decoder))
     shape = tuple(part.stop - part.start for letter, part in box.items() if letter != "C")
     settings = (spec.model_dump_json(), config.model_dump_json(), box, normalization, __version__)
     key = "" if out is None else fingerprint(canonical, model.network, *settings)
     work = Workspace(out, axes, shape, spec.spatial_dims, key)
     try:
         runner = _runner(model, config, view, work)
-        frames = _Frames(canonical, view, normalization, decoder, spec, work, runner)
+        frames = _Frames(canonical, view, normalization, config, spec, work, runner)
         yield from frames.run(frames_of(box, spec), stop, keep=return_maps)
         maps = frames.maps
         labels = work.finish()
@@ -166,12 +166,13 @@ def iter_predict(
         work.close()
     provenance = {
         "model": spec.name,
-        "decoder": decoder.model_dump(),
+        "decoder": frames.decoder.model_dump(),
         "device": runner.device.type,
         "precision": runner.precision,
         "tile": list(runner.size),
         "scale": view.scale,
         "seam_exact": True,
+        "linked": frames.linked,
         "components_in_windows": work.state.in_windows,
         "normalization": {"low": list(normalization.low), "high": list(normalization.high)},
         "software": f"napari-unet {__version__}",
@@ -209,13 +210,18 @@ class _Frames:
         image: Any,
         view: View,
         normalization: Normalization,
-        decoder: DecoderSpec,
+        config: PredictConfig,
         spec: ModelSpec,
         work: Workspace,
         runner: TileRunner,
     ) -> None:
         self._image, self._view, self._normalization = image, view, normalization
-        self._decoder, self._spec, self._work, self._runner = decoder, spec, work, runner
+        self._config, self._spec, self._work, self._runner = config, spec, work, runner
+        self.decoder = view.at_full_resolution(config.decoder(spec.decoder))
+        self._finds_objects = spec.task == "instances"
+        # the slices of a frame get their last ids when it is linked to the one before: half of it is worth nothing
+        self._notes_whole_frames = config.link_t and spec.spatial_dims == 2 and work.shape[1] > 1
+        self._highest_before = work.state.highest
         self.maps: NDArray[np.float32] | None = None
 
     def run(
@@ -234,7 +240,18 @@ class _Frames:
                 place: tuple[Any, ...] = (target[0], slice(None), *target[1:])
                 self.maps[place] = self._view.restore(store.array)
             self._label(store, target)
-            work.save(frame=number + 1, batch=0)
+            is_last = target[-1] == work.shape[1] - 1 or len(target) == 1
+            if is_last and self._config.link_t:
+                self._link_to_frame_before(target[0])
+            if is_last or not self._notes_whole_frames:
+                work.save(frame=number + 1, batch=0)
+
+    @property
+    def linked(self) -> dict[str, Any]:
+        """Along which axes objects were linked, and how."""
+        depth = self._spec.spatial_dims == 2 and self._work.shape[1] > 1 and self._config.link_z
+        axes = "Z" * depth + "T" * (self._work.shape[0] > 1 and self._config.link_t)
+        return {"axes": axes, "min_overlap": self._config.min_overlap} if axes and self._finds_objects else {"axes": ""}
 
     def _done(self) -> int:
         return self._work.state.frame * self._runner.batches + self._work.state.batch
@@ -254,19 +271,35 @@ class _Frames:
         steps = self._runner.run(pixels, lambda where, maps: store.write(where, maps.numpy()), stop,
                                  prepare=prepare, skip=skip)  # fmt: skip
         for number, notice in enumerate(steps, start=skip + 1):
-            if store.folder is not None:
+            if store.folder is not None and not self._notes_whole_frames:
                 self._work.save(batch=number)
             yield progress.advance()
             if notice is not None:
                 yield notice
 
     def _label(self, store: MapStore, target: tuple[int, ...]) -> None:
+        """Make the labels of a frame from its maps, and link them to the slice before."""
         work = self._work
-        above = work.state.highest if self._spec.task == "instances" else 0
+        state, labels = work.state, work.frame(target)
+        above = state.highest if self._finds_objects else 0
         maps = FrameMaps(store, self._view)
-        decoded = decode_blocks(maps, self._decoder, work.frame(target), work.block, above=above)
-        work.state.highest += decoded.objects
-        work.state.in_windows += decoded.in_windows
+        decoded = decode_blocks(maps, self.decoder, labels, work.block, above=above)
+        state.in_windows += decoded.in_windows
+        if self._config.link_z and self._finds_objects and len(target) == 2 and target[1] > 0:
+            before = work.frame((target[0], target[1] - 1))
+            state.highest = self._link(before, labels, work.block, above)
+        else:
+            state.highest += decoded.objects
+
+    def _link_to_frame_before(self, t: int) -> None:
+        if t > 0 and self._finds_objects:
+            block = (1,) * (3 - len(self._work.block)) + self._work.block
+            before, labels = self._work.frame((t - 1,)), self._work.frame((t,))
+            self._work.state.highest = self._link(before, labels, block, self._highest_before)
+        self._highest_before = self._work.state.highest
+
+    def _link(self, before: Any, labels: Any, block: tuple[int, ...], above: int) -> int:
+        return link_arrays(before, labels, block, min_overlap=self._config.min_overlap, base=above, above=above)
 
 
 class _Progress:

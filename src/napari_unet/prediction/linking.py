@@ -1,0 +1,146 @@
+"""Objects of one plane or frame linked to those of the one before: the same object gets the same id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from napari_unet.prediction.components import Grid, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["link", "link_arrays", "match"]
+
+
+def link(before: NDArray[Any], labels: NDArray[Any], *, min_overlap: float = 0.25, above: int = 0) -> NDArray[np.int32]:
+    """Return `labels` with the ids of the objects that they continue.
+
+    Parameters
+    ----------
+    before, labels : ndarray of int
+        The plane (or frame) before and the one to link to it, of one shape. 0 is background.
+    min_overlap : float
+        Least intersection over union of two objects that are linked, in the pixels of the plane.
+    above : int
+        Objects that continue none get ids above this, in the order of theirs; at least the highest id so far.
+
+    Returns
+    -------
+    ndarray of int32
+
+    Notes
+    -----
+    One object continues at most one, and is continued by at most one: the pairs with the largest sum of overlaps
+    (optimal assignment). It is no tracking: nothing is found again that was lost, and divisions are not known.
+
+    Examples
+    --------
+    >>> link(np.array([[7, 7, 0, 9]]), np.array([[1, 1, 2, 0]]), above=9)
+    array([[ 7,  7, 10,  0]], dtype=int32)
+    """
+    linked = np.array(labels, np.int32)
+    link_arrays(before, linked, labels.shape, min_overlap=min_overlap, base=0, above=above)
+    return linked
+
+
+def link_arrays(before: Any, labels: Any, block: Sequence[int], *, min_overlap: float, base: int, above: int) -> int:
+    """Link labels in place, block by block; return the highest id there is then.
+
+    Parameters
+    ----------
+    before, labels : array
+        Anything with a shape and slicing.
+    block : sequence of int
+        Voxels to work on at once, per axis.
+    min_overlap : float
+    base : int
+        Ids in `labels` are above this.
+    above : int
+        As for `link`.
+    """
+    grid = Grid(tuple(labels.shape), tuple(min(b, n) for b, n in zip(block, labels.shape, strict=True)))
+    pairs, shared, sizes_before, sizes = _count(before, labels, grid)
+    ids = np.array(sorted(sizes), np.int64)
+    continued = match(pairs, shared, sizes_before, sizes, min_overlap)
+    new = np.zeros(int(ids.max(initial=base)) - base + 1, np.int32)
+    highest = above
+    for number in ids:
+        if int(number) in continued:
+            new[number - base] = continued[int(number)]
+        else:
+            highest += 1
+            new[number - base] = highest
+    for _, box in grid:
+        part = np.asarray(labels[box])
+        if part.any():
+            labels[box] = new[np.where(part > 0, part - base, 0)]
+    return highest
+
+
+def match(
+    pairs: NDArray[np.int64],
+    shared: NDArray[np.int64],
+    sizes_before: dict[int, int],
+    sizes: dict[int, int],
+    min_overlap: float,
+) -> dict[int, int]:
+    """Return for objects that continue one which it is.
+
+    Parameters
+    ----------
+    pairs : ndarray
+        ``(pair, 2)``: objects before and now that overlap.
+    shared : ndarray
+        Voxels that they share.
+    sizes_before, sizes : dict
+        Voxels of each object.
+    min_overlap : float
+        Least intersection over union.
+    """
+    if not len(pairs):
+        return {}
+    union = np.array([sizes_before[int(a)] + sizes[int(b)] for a, b in pairs]) - shared
+    overlap = shared / union
+    enough = overlap >= min_overlap
+    pairs, overlap = pairs[enough], overlap[enough]
+    old, old_index = np.unique(pairs[:, 0], return_inverse=True)
+    now, now_index = np.unique(pairs[:, 1], return_inverse=True)
+    # few objects compete: each group of them is assigned on its own
+    group = joined([np.stack([old_index, now_index + len(old)], axis=1)], len(old) + len(now))[old_index]
+    order = np.argsort(group, kind="stable")
+    continued: dict[int, int] = {}
+    for some in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        rows, row = np.unique(old_index[some], return_inverse=True)
+        columns, column = np.unique(now_index[some], return_inverse=True)
+        gain = np.zeros((len(rows), len(columns)))
+        gain[row, column] = overlap[some]
+        for r, c in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
+            if gain[r, c] > 0:
+                continued[int(now[columns[c]])] = int(old[rows[r]])
+    return continued
+
+
+def _count(
+    before: Any, labels: Any, grid: Grid
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, int], dict[int, int]]:
+    """Return which objects overlap, by how many voxels, and how many each has."""
+    pairs = np.empty((0, 2), np.int64)
+    shared = np.empty(0, np.int64)
+    sizes_before: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for _, box in grid:
+        one, other = np.asarray(before[box]), np.asarray(labels[box])
+        for part, known in ((one, sizes_before), (other, sizes)):
+            for number, count in zip(*np.unique(part[part > 0], return_counts=True), strict=True):
+                known[int(number)] = known.get(int(number), 0) + int(count)
+        both = (one > 0) & (other > 0)
+        pairs = np.concatenate([pairs, np.stack([one[both], other[both]], axis=1).astype(np.int64)])
+        shared = np.concatenate([shared, np.ones(int(both.sum()), np.int64)])
+        pairs, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        shared = np.bincount(inverse.ravel(), shared, minlength=len(pairs)).astype(np.int64)
+    return pairs, shared, sizes_before, sizes
