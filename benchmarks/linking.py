@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from scipy import ndimage as ndi
 
 import napari_unet as nu
 from napari_unet.prediction import link
@@ -37,21 +36,15 @@ def linked(planes: list[np.ndarray], overlap: float) -> np.ndarray:
 
 
 def cut(truth: np.ndarray) -> list[np.ndarray]:
-    """Return each plane of the truth with ids of its own, one for each connected piece of an object."""
-    planes = []
-    for plane in truth:
-        pieces = np.zeros(plane.shape, np.int32)
-        for number in np.unique(plane[plane > 0]):
-            own, _ = ndi.label(plane == number)
-            pieces[own > 0] = own[own > 0] + pieces.max()
-        planes.append(pieces)
-    return planes
+    """Return each plane of the truth with ids of its own."""
+    ids = [np.unique(np.append(0, plane)) for plane in truth]
+    return [np.searchsorted(known, plane).astype(np.int32) for known, plane in zip(ids, truth, strict=True)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--overlaps", type=float, nargs="*", default=[0.01, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7])
+    parser.add_argument("--overlaps", type=float, nargs="*", default=[0.01, 0.1, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
     options = parser.parse_args()
 
     model = nu.load_model("nuclei")

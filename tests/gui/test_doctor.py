@@ -30,7 +30,7 @@ def fake_torch(monkeypatch, *, cuda_build, available, free=20e9):
 
 
 def fake_nvidia_smi(monkeypatch, output="NVIDIA H100 80GB HBM3, 570.86\n", returncode=0):
-    monkeypatch.setattr(doctor.shutil, "which", lambda _: "nvidia-smi")
+    monkeypatch.setattr("shutil.which", lambda _: "nvidia-smi")
     done = subprocess.CompletedProcess([], returncode, stdout=output, stderr="")
     monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: done)
 
@@ -83,7 +83,7 @@ def test_working_nvidia_card(find, monkeypatch):
 @pytest.mark.parametrize("fake", [None, "", "No devices were found\n"])
 def test_no_nvidia_card_is_no_finding(find, monkeypatch, fake):
     if fake is None:
-        monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
+        monkeypatch.setattr("shutil.which", lambda _: None)
     else:
         fake_nvidia_smi(monkeypatch, fake, returncode=6 if fake else 0)
     assert find("NVIDIA card") is None

@@ -42,19 +42,20 @@ def test_linking_is_the_best_assignment(seed: int, least: float) -> None:
     np.testing.assert_array_equal(linked > 0, now > 0)
     old, new = np.setdiff1d(before, [0]), np.setdiff1d(now, [0])
     overlap = {(a, b): iou(before == a, now == b) for a in old for b in new}
+    share = {(a, b): (before == a)[now == b].sum() / min((before == a).sum(), (now == b).sum()) for a, b in overlap}
     total = 0.0
     for b in new:
         ids = np.unique(linked[now == b])
         assert len(ids) == 1
         if ids[0] <= 100:
-            assert overlap[(ids[0], b)] >= least
+            assert share[(ids[0], b)] >= least
             total += overlap[(ids[0], b)]
     assert len(np.setdiff1d(linked, [0])) == len(new), "one continues one"
     fresh = np.setdiff1d(linked, [0, *old])
     np.testing.assert_array_equal(fresh, np.arange(101, 101 + len(fresh)))
     padded = [*old, *[None] * len(new)]
     best = max(
-        sum(o for a, b in zip(choice, new, strict=False) if a is not None and (o := overlap[(a, b)]) >= least)
+        sum(overlap[(a, b)] for a, b in zip(choice, new, strict=False) if a is not None and share[(a, b)] >= least)
         for choice in permutations(padded[: max(len(old), len(new))], min(len(new), len(padded)))
     )
     assert total == pytest.approx(best)
@@ -65,7 +66,7 @@ def test_linking_is_the_best_assignment(seed: int, least: float) -> None:
 def test_linking_does_not_depend_on_the_blocks(seed: int, block: tuple[int, int]) -> None:
     before, now = planes(seed)
     blockwise = now + 40 * (now > 0)
-    highest = link_arrays(before, blockwise, block, min_overlap=0.25, base=40, above=60)
+    highest = link_arrays(before, blockwise, block, min_overlap=0.5, base=40, above=60)
     np.testing.assert_array_equal(blockwise, link(before, now, above=60))
     assert highest == max(60, blockwise.max())
 

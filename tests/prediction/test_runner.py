@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from napari_unet.errors import PredictionError
 from napari_unet.events import Notice
 from napari_unet.network import UNet
 from napari_unet.prediction import PredictConfig, tiled_forward
@@ -63,3 +65,31 @@ def test_nothing_left_to_give_is_an_error_with_advice(network: UNet, monkeypatch
     with_memory_for(10, monkeypatch)
     with pytest.raises(Exception, match="Close other programs"):
         tiled_forward(np.zeros((1, 61, 47)), network, config=CONFIG)
+
+
+def test_size_that_worked_is_remembered_by_the_next_run(network: UNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).random((1, 200, 190))
+    config = PredictConfig(device="cpu", precision="float32")
+    asked = with_memory_for(100 * 100, monkeypatch)
+    tiled_forward(image, network, config=config)
+    assert max(asked) > 100 * 100
+    asked.clear()
+    notices = list(TileRunner(network, config, [slice(0, 200), slice(0, 190)]).run(image, lambda *_: None))
+    assert max(asked) <= 100 * 100
+    assert not any(notices), "nothing to tell: it fits"
+
+
+def test_stop_takes_effect_within_a_tile(network: UNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, layers = threading.Event(), []
+    pool = torch.nn.MaxPool2d.forward
+
+    def stopping(self: torch.nn.MaxPool2d, x: torch.Tensor) -> torch.Tensor:
+        layers.append(x.shape)
+        stop.set()
+        return pool(self, x)
+
+    monkeypatch.setattr(torch.nn.MaxPool2d, "forward", stopping)
+    runner = TileRunner(network, CONFIG, [slice(0, 61), slice(0, 47)])
+    with pytest.raises(PredictionError, match="Stopped"):
+        list(runner.run(np.zeros((1, 61, 47)), lambda *_: None, stop))
+    assert len(layers) == 1

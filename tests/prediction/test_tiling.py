@@ -206,3 +206,25 @@ def test_tiles_planned_from_the_memory_give_the_same() -> None:
     image = np.random.default_rng(0).normal(size=(2, 37, 101))
     tiled = tiled_forward(image, network, config=PredictConfig(device="cpu", precision="float32"))
     np.testing.assert_allclose(tiled, untiled(network, image), rtol=1e-10)
+
+
+@settings(max_examples=15)
+@given(tiling=st.one_of(tilings(dims=2), tilings(dims=3)))
+def test_average_over_flips_and_turns_has_no_seams(tiling: tuple[str, tuple[int, ...], PredictConfig, int]) -> None:
+    name, shape, config, seed = tiling
+    network = NETWORKS[name]
+    steps = alignment(network)
+    shape = tuple(-(-n // step) * step for n, step in zip(shape, steps, strict=True))  # all orientations on one grid
+    image = np.random.default_rng(seed).normal(size=(2, *shape))
+    expected = np.zeros((3, *shape))
+    for turns in range(4):
+        for mirrored in (False, True):
+            turned = np.rot90(image, turns, (-2, -1))
+            output = untiled_symmetric(network, np.flip(turned, -1) if mirrored else turned)
+            expected += np.rot90(np.flip(output, -1) if mirrored else output, -turns, (-2, -1)) / 8
+    tiled = tiled_forward(image, network, config=config.model_copy(update={"average": True}))
+    assert np.abs(tiled - expected).max() <= 1e-10 * max(np.ptp(expected), 1e-3)
+
+
+def untiled_symmetric(network: UNet, image: NDArray[np.float64]) -> NDArray[np.float64]:
+    return untiled(network, np.ascontiguousarray(image))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -158,36 +157,15 @@ def _check_device() -> Finding:
 
 
 def _check_nvidia() -> Finding | None:
-    card = _nvidia_card()
+    from napari_unet.prediction.card import installed_card, unused_card
+
+    card = installed_card()
     if card is None:
         return None
-    torch = _torch()
-    if torch.cuda.is_available():
-        return Finding("NVIDIA card", card, True)
-    if torch.version.cuda is None:
-        found = f"{card}, but torch {torch.__version__} is a build for the CPU"
-        advice = f"Linux: pip install --force-reinstall torch. Windows: the line with CUDA from {_TORCH_PAGE}"
-    else:
-        found = f"{card}, but torch cannot use it: its driver is too old for CUDA {torch.version.cuda}"
-        advice = f"Update the NVIDIA driver, or take a torch for an older CUDA from {_TORCH_PAGE}"
-    return Finding("NVIDIA card", found, False, advice)
-
-
-def _nvidia_card() -> str | None:
-    """Return name and driver of the first card that ``nvidia-smi`` lists, None where there is none."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        return None
-    name, _, driver = lines[0].rpartition(", ")
-    return f"{name} (driver {driver})"
+    problem = unused_card(_torch())
+    return (
+        Finding("NVIDIA card", problem.found, False, problem.advice) if problem else Finding("NVIDIA card", card, True)
+    )
 
 
 def _check_memory() -> Finding:

@@ -1,6 +1,7 @@
 """Image and model to maps and labels, in seam-exact tiles."""
 
 from napari_unet.prediction.batch import Batch, BatchConfig, Checked, Corrections, iter_segment_files
+from napari_unet.prediction.card import CardProblem, unused_card
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.device import (
     available_devices,
@@ -10,7 +11,10 @@ from napari_unet.prediction.device import (
     thread_count,
     threads,
 )
+from napari_unet.prediction.estimate import Estimate, estimate
 from napari_unet.prediction.instances import decode
+from napari_unet.prediction.interactive import check_view, outline, shrink
+from napari_unet.prediction.labelling import relabel
 from napari_unet.prediction.linking import link
 from napari_unet.prediction.measurements import Table, measure, write_measurements
 from napari_unet.prediction.outputs import label_paths, rois_path
@@ -21,14 +25,18 @@ from napari_unet.prediction.view import select_channels
 __all__ = [
     "Batch",
     "BatchConfig",
+    "CardProblem",
     "Checked",
     "Corrections",
+    "Estimate",
     "PredictConfig",
     "Prediction",
     "Table",
     "activate",
     "available_devices",
+    "check_view",
     "decode",
+    "estimate",
     "has_bfloat16",
     "is_out_of_memory",
     "iter_predict",
@@ -36,12 +44,16 @@ __all__ = [
     "label_paths",
     "link",
     "measure",
+    "outline",
     "pick_device",
     "predict",
+    "relabel",
     "rois_path",
     "select_channels",
+    "shrink",
     "thread_count",
     "threads",
     "tiled_forward",
+    "unused_card",
     "write_measurements",
 ]

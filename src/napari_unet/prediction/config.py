@@ -24,7 +24,8 @@ class PredictConfig(BaseModel):
     device: str = "auto"
     """cuda, mps or cpu. auto: the best one that works."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the network. auto: half precision where CUDA computes it fast, else float32."""
+    """Number format of the network. auto: half precision where the hardware computes it, else float32, which is the
+    reproducible one."""
     channels: tuple[int, ...] | None = None
     """Channels of the image that feed the model, counted from 0. None: all of them."""
     object_diameter_px: float | None = Field(None, ge=2, le=2000)
@@ -36,12 +37,15 @@ class PredictConfig(BaseModel):
     """Lower merges objects, higher splits them. None: the model's."""
     min_size: int | None = Field(default=None, ge=0)
     """Smaller objects are left out, in voxels. None: the model's."""
+    average: bool = False
+    """Average over the eight flips and quarter turns of the plane, as the 2015 paper does: a little better, eight times
+    slower."""
     link_z: bool = True
     """Link the objects that a model of planes finds in the slices of a stack into 3-D objects."""
     link_t: bool = False
     """Link objects through time: the same id in the next frame. No tracking: what was lost is not found again."""
-    min_overlap: float = Field(default=0.25, gt=0, le=1)
-    """Least overlap (intersection over union) of two objects in neighbouring slices or frames that are linked."""
+    min_overlap: float = Field(default=0.5, gt=0, le=1)
+    """Objects of neighbouring slices or frames are linked where this share of the smaller lies on the other."""
 
     def decoder(self, of_model: DecoderSpec) -> DecoderSpec:
         """Return the model's decoder with what is set here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -107,8 +108,13 @@ def has_bfloat16(device: torch.device) -> bool:
     """Tell whether a device computes bfloat16 in hardware (Ampere and later, AVX-512-BF16, AMX)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    with suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text()
+        return "avx512_bf16" in flags or "amx_bf16" in flags
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in checks)
+    return any(getattr(torch.cpu, name, bool)() for name in checks)
 
 
 def thread_count() -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["link", "link_arrays", "match"]
 
 
-def link(before: NDArray[Any], labels: NDArray[Any], *, min_overlap: float = 0.25, above: int = 0) -> NDArray[np.int32]:
+def link(before: NDArray[Any], labels: NDArray[Any], *, min_overlap: float = 0.5, above: int = 0) -> NDArray[np.int32]:
     """Return `labels` with the ids of the objects that they continue.
 
     Parameters
@@ -25,7 +25,8 @@ def link(before: NDArray[Any], labels: NDArray[Any], *, min_overlap: float = 0.2
     before, labels : ndarray of int
         The plane (or frame) before and the one to link to it, of one shape. 0 is background.
     min_overlap : float
-        Least intersection over union of two objects that are linked, in the pixels of the plane.
+        Least share of the smaller of two objects that lies on the other, for the two to be linked. Objects that end
+        or begin get small quickly: intersection over union would lose them.
     above : int
         Objects that continue none get ids above this, in the order of theirs; at least the highest id so far.
 
@@ -35,8 +36,8 @@ def link(before: NDArray[Any], labels: NDArray[Any], *, min_overlap: float = 0.2
 
     Notes
     -----
-    One object continues at most one, and is continued by at most one: the pairs with the largest sum of overlaps
-    (optimal assignment). It is no tracking: nothing is found again that was lost, and divisions are not known.
+    One object continues at most one, and is continued by at most one: the pairs with the largest sum of intersections
+    over unions (optimal assignment). It is no tracking: nothing is found again that was lost, divisions are not known.
 
     Examples
     --------
@@ -100,14 +101,14 @@ def match(
     sizes_before, sizes : dict
         Voxels of each object.
     min_overlap : float
-        Least intersection over union.
+        Least share of the smaller one.
     """
     if not len(pairs):
         return {}
-    union = np.array([sizes_before[int(a)] + sizes[int(b)] for a, b in pairs]) - shared
-    overlap = shared / union
-    enough = overlap >= min_overlap
-    pairs, overlap = pairs[enough], overlap[enough]
+    size = np.array([(sizes_before[int(a)], sizes[int(b)]) for a, b in pairs])
+    enough = shared >= min_overlap * size.min(axis=1)
+    overlap = (shared / (size.sum(axis=1) - shared))[enough]
+    pairs = pairs[enough]
     old, old_index = np.unique(pairs[:, 0], return_inverse=True)
     now, now_index = np.unique(pairs[:, 1], return_inverse=True)
     # few objects compete: each group of them is assigned on its own

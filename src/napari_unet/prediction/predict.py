@@ -14,8 +14,7 @@ from napari_unet._version import __version__
 from napari_unet.events import Event, TileDone
 from napari_unet.images import from_canonical, measure_normalization
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.instances import decode_blocks
-from napari_unet.prediction.linking import link_arrays
+from napari_unet.prediction.labelling import Labeller
 from napari_unet.prediction.maps import FrameMaps
 from napari_unet.prediction.runner import TileRunner
 from napari_unet.prediction.view import (
@@ -158,22 +157,24 @@ def iter_predict(
     work = Workspace(out, axes, shape, spec.spatial_dims, key)
     try:
         runner = _runner(model, config, view, work)
-        frames = _Frames(canonical, view, normalization, config, spec, work, runner)
-        yield from frames.run(frames_of(box, spec), stop, keep=return_maps)
+        labeller = Labeller(spec, config, view.scale, work.frame, work.block, shape)
+        frames = _Frames(canonical, view, normalization, labeller, work, runner)
+        yield from frames.run(spec, box, stop, keep=return_maps)
         maps = frames.maps
         labels = work.finish()
     finally:
         work.close()
     provenance = {
         "model": spec.name,
-        "decoder": frames.decoder.model_dump(),
+        "decoder": labeller.decoder.model_dump(),
         "device": runner.device.type,
         "precision": runner.precision,
         "tile": list(runner.size),
         "scale": view.scale,
+        "averaged": runner.orientations,
         "seam_exact": True,
-        "linked": frames.linked,
-        "components_in_windows": work.state.in_windows,
+        "linked": labeller.linked,
+        "components_in_windows": labeller.in_windows,
         "normalization": {"low": list(normalization.low), "high": list(normalization.high)},
         "software": f"napari-unet {__version__}",
     }
@@ -210,96 +211,50 @@ class _Frames:
         image: Any,
         view: View,
         normalization: Normalization,
-        config: PredictConfig,
-        spec: ModelSpec,
+        labeller: Labeller,
         work: Workspace,
         runner: TileRunner,
     ) -> None:
         self._image, self._view, self._normalization = image, view, normalization
-        self._config, self._spec, self._work, self._runner = config, spec, work, runner
-        self.decoder = view.at_full_resolution(config.decoder(spec.decoder))
-        self._finds_objects = spec.task == "instances"
-        # the slices of a frame get their last ids when it is linked to the one before: half of it is worth nothing
-        self._notes_whole_frames = config.link_t and spec.spatial_dims == 2 and work.shape[1] > 1
-        self._highest_before = work.state.highest
+        self._labeller, self._work, self._runner = labeller, work, runner
         self.maps: NDArray[np.float32] | None = None
 
     def run(
-        self, frames: list[tuple[tuple[int, int | None], tuple[int, ...]]], stop: StopFlag | None, *, keep: bool
+        self, spec: ModelSpec, box: Mapping[str, slice], stop: StopFlag | None, *, keep: bool
     ) -> Generator[Event, None, None]:
-        work, runner = self._work, self._runner
-        shape = work.shape
-        if keep:
-            self.maps = np.zeros((shape[0], len(self._spec.maps), *shape[1:]), np.float32)
-        progress = _Progress(len(frames) * runner.batches, 0 if keep else self._done())
-        store = work.maps(len(self._spec.maps), runner, keep=keep)
-        first = 0 if keep else work.state.frame
+        work, runner, state = self._work, self._runner, self._work.state
+        frames, shape = frames_of(box, spec), work.shape
+        if keep:  # all maps are wanted: nothing is left out that another run has done
+            work.save(frame=0, batch=0, highest=0, in_windows=0)
+            self.maps = np.zeros((shape[0], len(spec.maps), *shape[1:]), np.float32)
+        self._labeller.start_at(state.highest, state.in_windows)
+        progress = _Progress(len(frames) * runner.batches, state.frame * runner.batches + state.batch)
+        store = work.maps(len(spec.maps), runner, keep=keep)
+        started, first = time.perf_counter(), state.frame
         for number, (source, target) in enumerate(frames[first:], start=first):
-            yield from self._fill(store, source, stop, progress, resumable=not keep)
+            yield from self._fill(store, source, stop, progress)
             if self.maps is not None:
                 place: tuple[Any, ...] = (target[0], slice(None), *target[1:])
                 self.maps[place] = self._view.restore(store.array)
-            self._label(store, target)
-            is_last = target[-1] == work.shape[1] - 1 or len(target) == 1
-            if is_last and self._config.link_t:
-                self._link_to_frame_before(target[0])
-            if is_last or not self._notes_whole_frames:
-                work.save(frame=number + 1, batch=0)
-
-    @property
-    def linked(self) -> dict[str, Any]:
-        """Along which axes objects were linked, and how."""
-        depth = self._spec.spatial_dims == 2 and self._work.shape[1] > 1 and self._config.link_z
-        axes = "Z" * depth + "T" * (self._work.shape[0] > 1 and self._config.link_t)
-        return {"axes": axes, "min_overlap": self._config.min_overlap} if axes and self._finds_objects else {"axes": ""}
-
-    def _done(self) -> int:
-        return self._work.state.frame * self._runner.batches + self._work.state.batch
+            labeller = self._labeller
+            if labeller.label(FrameMaps(store, self._view), target):
+                work.save(frame=number + 1, batch=0, highest=labeller.highest, in_windows=labeller.in_windows)
+        runner.remember_speed(len(frames) - first, time.perf_counter() - started)
 
     def _fill(
-        self,
-        store: MapStore,
-        source: tuple[int, int | None],
-        stop: StopFlag | None,
-        progress: _Progress,
-        *,
-        resumable: bool,
+        self, store: MapStore, source: tuple[int, int | None], stop: StopFlag | None, progress: _Progress
     ) -> Generator[Event, None, None]:
         """Let the network fill the maps of one frame."""
         pixels, prepare = self._view.source(frame_of(self._image, *source), self._normalization)
-        skip = self._work.state.batch if resumable and store.folder is not None else 0
+        skip = self._work.state.batch if store.folder is not None else 0
         steps = self._runner.run(pixels, lambda where, maps: store.write(where, maps.numpy()), stop,
                                  prepare=prepare, skip=skip)  # fmt: skip
         for number, notice in enumerate(steps, start=skip + 1):
-            if store.folder is not None and not self._notes_whole_frames:
+            if store.folder is not None and not self._labeller.notes_whole_frames:
                 self._work.save(batch=number)
             yield progress.advance()
             if notice is not None:
                 yield notice
-
-    def _label(self, store: MapStore, target: tuple[int, ...]) -> None:
-        """Make the labels of a frame from its maps, and link them to the slice before."""
-        work = self._work
-        state, labels = work.state, work.frame(target)
-        above = state.highest if self._finds_objects else 0
-        maps = FrameMaps(store, self._view)
-        decoded = decode_blocks(maps, self.decoder, labels, work.block, above=above)
-        state.in_windows += decoded.in_windows
-        if self._config.link_z and self._finds_objects and len(target) == 2 and target[1] > 0:
-            before = work.frame((target[0], target[1] - 1))
-            state.highest = self._link(before, labels, work.block, above)
-        else:
-            state.highest += decoded.objects
-
-    def _link_to_frame_before(self, t: int) -> None:
-        if t > 0 and self._finds_objects:
-            block = (1,) * (3 - len(self._work.block)) + self._work.block
-            before, labels = self._work.frame((t - 1,)), self._work.frame((t,))
-            self._work.state.highest = self._link(before, labels, block, self._highest_before)
-        self._highest_before = self._work.state.highest
-
-    def _link(self, before: Any, labels: Any, block: tuple[int, ...], above: int) -> int:
-        return link_arrays(before, labels, block, min_overlap=self._config.min_overlap, base=above, above=above)
 
 
 class _Progress:

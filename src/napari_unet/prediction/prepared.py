@@ -36,6 +36,7 @@ def prepared(
     dtype: torch.dtype,
     *,
     fold: bool = True,
+    channels_last: bool = True,
     before_layer: Callable[[], None] | None = None,
 ) -> UNet:
     """Return a copy for prediction: batch norm folded into the convolutions, channels last.
@@ -47,6 +48,8 @@ def prepared(
     dtype : torch.dtype
     fold : bool
         Fold the batch norms.
+    channels_last : bool
+        Keep the channels of a voxel together, as the kernels of half precision and of oneDNN want them.
     before_layer : callable, optional
         Called before each layer, so that a long pass can be left.
     """
@@ -58,6 +61,8 @@ def prepared(
             if not list(module.children()):
                 module.register_forward_pre_hook(lambda *_: before_layer())
     layout = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
+    if not channels_last:
+        layout = torch.contiguous_format
     moved: UNet = copied.to(device=device, dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
     return moved
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,8 @@ class TileRunner:
         Applied to the output (``BC(Z)YX``) on the device: the activation.
     core : sequence of int, optional
         Size of the tiles' cores, where it is given already: a run that is taken up again.
+    fold, channels_last : bool
+        As for `prepared`; False to measure what they bring.
 
     Attributes
     ----------
@@ -85,6 +87,8 @@ class TileRunner:
         How many times `run` yields.
     size : tuple of int
         Voxels that the network sees at once, halo included.
+    orientations : int
+        How many predictions of each tile are averaged.
     """
 
     def __init__(
@@ -95,6 +99,8 @@ class TileRunner:
         *,
         finish: Callable[[torch.Tensor], torch.Tensor] | None = None,
         core: Sequence[int] | None = None,
+        fold: bool = True,
+        channels_last: bool = True,
     ) -> None:
         self.region = tuple(region)
         self.device = pick_device(config.device)
@@ -104,6 +110,8 @@ class TileRunner:
         self._plain = network
         self._finish = finish or torch.nn.Identity()
         self._stop: StopFlag | None = None
+        self.orientations = 8 if config.average else 1
+        self._how = {"fold": fold, "channels_last": channels_last}
         self._voxels = self._most_voxels()
         if core is None:
             core = given_core(network, config.tile) if config.tile else plan_core(network, self.region, self._voxels)
@@ -148,7 +156,6 @@ class TileRunner:
         def read(tiles: Sequence[Tile]) -> NDArray[Any]:
             return np.stack([prepare(self._cut(image, tile)) for tile in tiles])
 
-        started, done = time.perf_counter(), 0
         with ThreadPoolExecutor(1, thread_name_prefix="read tiles") as reader:
             coming = reader.submit(read, groups[0]) if groups else None
             for number, tiles in enumerate(groups):
@@ -157,12 +164,14 @@ class TileRunner:
                 current = coming
                 coming = reader.submit(read, groups[number + 1]) if number + 1 < len(groups) else None
                 self._predict(tiles, read, write, current)
-                done += len(tiles)
                 notice, self._notice = self._notice, None
                 yield notice
-        if self._core_limit == self.tiles[0].core and done:
-            work = done * operations(self._plain, self.tiles[0].core, margin=self.halo)
-            remember(self._key(), work_per_second=work / (time.perf_counter() - started))
+
+    def remember_speed(self, runs: int, seconds: float) -> None:
+        """Note how long so many runs took, for the next estimate."""
+        if runs > 0 and self._core_limit == self.tiles[0].core:
+            work = len(self.tiles) * self.orientations * operations(self._plain, self.tiles[0].core, margin=self.halo)
+            remember(self._key(), work_per_second=runs * work / max(seconds, 1e-6))
 
     def _predict(
         self,
@@ -202,12 +211,27 @@ class TileRunner:
     @torch.inference_mode()
     def _forward(self, blocks: NDArray[Any], core: tuple[int, ...]) -> torch.Tensor:
         x = torch.from_numpy(blocks).to(self.device, self._dtype)
-        inner = tuple(slice(m, m + n) for m, n in zip(self.halo, core, strict=True))
+        if self.orientations == 1:
+            return self._pass(x, core).cpu()
+        total: torch.Tensor | None = None
+        for turns, mirrored in product(range(4), (False, True)):
+            turned = torch.rot90(x, turns, (-2, -1))
+            turned_core = core if turns % 2 == 0 else (*core[:-2], core[-1], core[-2])
+            y = self._pass(turned.flip(-1) if mirrored else turned, turned_core, whole=True)
+            y = torch.rot90(y.flip(-1) if mirrored else y, -turns, (-2, -1))
+            total = y if total is None else total + y
+        assert total is not None
+        inner: tuple[Any, ...] = (..., *(slice(n) for n in core))
+        return (total / self.orientations)[inner].cpu()
+
+    def _pass(self, x: torch.Tensor, core: tuple[int, ...], *, whole: bool = False) -> torch.Tensor:
+        """Return the output on the core; `whole` what a "valid" network puts out beyond it, too."""
         if self._plain.padding == "same":
-            y = self._network(x, inner)
+            y = self._network(x, tuple(slice(m, m + n) for m, n in zip(self.halo, core, strict=True)))
         else:
-            y = self._network(x)[(..., *(slice(n) for n in core))]
-        return self._finish(y if y.dtype == torch.float64 else y.float()).cpu()
+            y = self._network(x)
+            y = y if whole else y[(..., *(slice(n) for n in core))]
+        return self._finish(y if y.dtype == torch.float64 else y.float())
 
     def _give_way(self, tiles: Sequence[Tile], error: BaseException) -> None:
         """Ask for less memory from now on.
@@ -242,7 +266,7 @@ class TileRunner:
             )
 
     def _prepared(self) -> UNet:
-        return prepared(self._plain, self.device, self._dtype, before_layer=self._check_stop)
+        return prepared(self._plain, self.device, self._dtype, before_layer=self._check_stop, **self._how)
 
     def _check_stop(self) -> None:
         if self._stop is not None and self._stop.is_set():

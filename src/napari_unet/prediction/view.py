@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.models import DecoderSpec, ModelSpec
+    from napari_unet.models import ModelSpec
 
 __all__ = ["Lazy", "View", "frame_of", "frames_of", "known_axes", "region_box", "select_channels", "spatial", "viewed"]
 
@@ -220,7 +220,3 @@ class View:
             return maps
         first = [part.start for part in self.region[-2:]]
         return resample_plane(maps, first, self.scale, self.wanted, self.full)
-
-    def at_full_resolution(self, decoder: DecoderSpec) -> DecoderSpec:
-        """Return a decoder with the sizes of the model's grid brought to the image's."""
-        return decoder.model_copy(update={"min_size": round(decoder.min_size / self.scale**2)})
