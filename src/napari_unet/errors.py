@@ -40,3 +40,7 @@ class StoreError(UNetError):
 
 class ImageChangedError(StoreError):
     """The corrections were made on an image that has other pixels now."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is damaged, or it belongs to another training."""

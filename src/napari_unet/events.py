@@ -75,9 +75,19 @@ class Validated:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the user should be told once, such as a fallback to the CPU."""
+    """Something the user should be told once, such as a fallback to the CPU.
+
+    Attributes
+    ----------
+    message : str
+        In the user's words.
+    kind : str
+        For programs, where several can come: ``"out_of_memory"``, ``"went_back"``, ``"device"``, ``"no_gain"``,
+        ``"resumed"``, ``"checkpoint"``.
+    """
 
     message: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -389,18 +389,6 @@ def test_unknown_device_is_told(tiny_spec: MakeSpec, quick: Quick, disc_samples:
         train(disc_samples(1), quick(device="tpu"), spec=tiny_spec())
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
-def test_too_little_memory_is_told(
-    error: Exception, tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(self: Any, x: torch.Tensor, core: Any = None) -> torch.Tensor:
-        raise error
-
-    monkeypatch.setattr("napari_unet.network.unet.UNet.forward", fail)
-    with pytest.raises(TrainingError, match=r"4 patches do not fit into the memory of cpu.*smaller batch"):
-        train(disc_samples(1), quick(), spec=tiny_spec())
-
-
 def test_training_that_runs_away_is_told(tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples) -> None:
     with pytest.raises(TrainingError, match="lower learning rate"):
         train(disc_samples(1), quick(steps=20, learning_rate=1e30), spec=tiny_spec(network={"norm": "none"}))

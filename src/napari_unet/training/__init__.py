@@ -1,17 +1,21 @@
 """Labels and status to a better model."""
 
 from napari_unet.training.augment import AugmentConfig
-from napari_unet.training.loop import TrainConfig, Trained, fine_tune, iter_fine_tune, iter_train, train
+from napari_unet.training.config import TrainConfig
+from napari_unet.training.loop import Trained, fine_tune, iter_fine_tune, iter_train, train
 from napari_unet.training.metrics import average_precision, iou, match_objects, median_diameter
+from napari_unet.training.timing import Estimate, estimate
 from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired
 
 __all__ = [
     "MIN_HELD_OUT_OBJECTS",
     "AugmentConfig",
+    "Estimate",
     "Paired",
     "TrainConfig",
     "Trained",
     "average_precision",
+    "estimate",
     "fine_tune",
     "iou",
     "iter_fine_tune",

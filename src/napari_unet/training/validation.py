@@ -15,7 +15,7 @@ from napari_unet.prediction import PredictConfig, activate, decode, tiled_forwar
 from napari_unet.training.metrics import Matches, iou, match_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -100,9 +100,20 @@ def hold_out(
     return (rest, held) if enough and _teach_both(rest) else (list(fields), [])
 
 
-def score(model: Model, fields: Sequence[Field], config: PredictConfig | None = None) -> Score:
-    """Score a model on held-out fields, each field counting alike."""
-    return score_maps([field_maps(model, field, config) for field in fields], fields, model.spec.decoder)
+def score(
+    model: Model,
+    fields: Sequence[Field],
+    config: PredictConfig | None = None,
+    *,
+    give_up: Callable[[], bool] | None = None,
+) -> Score | None:
+    """Score a model on held-out fields, each field counting alike; None if it was given up between two of them."""
+    maps = []
+    for field in fields:
+        if give_up is not None and give_up():
+            return None
+        maps.append(field_maps(model, field, config))
+    return score_maps(maps, fields, model.spec.decoder)
 
 
 def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec) -> Score:
@@ -119,11 +130,22 @@ def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], dec
 
 
 def compare(
-    before: Model, after: Model, fields: Sequence[Field], config: PredictConfig | None = None, *, held_out: bool
+    before: Model,
+    after: Model,
+    fields: Sequence[Field],
+    config: PredictConfig | None = None,
+    *,
+    held_out: bool,
+    give_up: Callable[[], bool] | None = None,
 ) -> Paired:
-    """Count the true objects (for classes: the classes of each field) that only one of two models finds."""
+    """Count the true objects (for classes: the classes of each field) that only one of two models finds.
+
+    Fields that are left when `give_up` says so are not looked at.
+    """
     gained = lost = total = 0
     for field in fields:
+        if give_up is not None and give_up():
+            break
         old, new = (
             _found(field, decode(field_maps(model, field, config), model.spec.decoder), model.spec.decoder)
             for model in (before, after)

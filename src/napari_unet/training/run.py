@@ -1,0 +1,225 @@
+"""One training from its data to its result: steps, validations, checkpoints, the best so far."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_unet.events import Event, Notice, Score, Validated
+from napari_unet.network import halo
+from napari_unet.prediction import PredictConfig, pick_device, threads
+from napari_unet.training.budget import Budget
+from napari_unet.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
+from napari_unet.training.sampling import make_fields
+from napari_unet.training.trainer import Trainer
+from napari_unet.training.trust import is_trusted
+from napari_unet.training.validation import hold_out, score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from threading import Event as StopFlag
+
+    from napari_unet.annotation import Annotated
+    from napari_unet.models import Model
+    from napari_unet.training.config import TrainConfig
+
+__all__ = ["Run"]
+
+CHECKPOINT_SECONDS = 60.0
+_MAX_VALIDATION_FIELDS = 20
+_SECONDS_AFTER_STOP = 5.0
+_NO_GAIN_AFTER = 4
+"""Validations in a row without a better score after which the user is told; there are up to twelve."""
+
+
+@dataclass
+class _Best:
+    """The best weights so far, and for how long nothing better came."""
+
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    value: float = -np.inf
+    without_gain: int = 0
+    told: bool = False
+
+    def consider(self, candidate: Model, current: Score) -> bool:
+        # the count of matched objects alone is a noisy judge
+        value = current.average_precision + current.foreground_iou
+        self.without_gain = 0 if value > self.value else self.without_gain + 1
+        is_best = value >= self.value
+        if is_best:
+            self.value, self.weights = value, candidate.network.state_dict()
+        return is_best
+
+
+class Run:
+    """The course of one training, which can be broken off anywhere and goes on from its checkpoint.
+
+    Parameters
+    ----------
+    model : Model
+        Its network is trained in place.
+    samples : sequence of Annotated
+    config : TrainConfig
+    rate : float
+        Peak of the learning rate.
+    stop : threading.Event, optional
+    checkpoint : path, optional
+        Written every minute; removed once the training has come to its end.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        samples: Sequence[Annotated],
+        config: TrainConfig,
+        rate: float,
+        *,
+        stop: StopFlag | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        self._model, self._config, self._rate, self._stop = model, config, rate, stop
+        self.spec = model.spec
+        self._rng = np.random.default_rng(config.seed)
+        self.fields, self.held_out = hold_out(
+            make_fields(samples, model.spec), config.validation, halo(model.network), self._rng
+        )
+        # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all
+        every = max(1, -(-len(self.held_out) // _MAX_VALIDATION_FIELDS))
+        self._looked_at = self.held_out[::every]
+        self._path = None if checkpoint is None else Path(checkpoint)
+        self._of = "" if checkpoint is None else fingerprint(config, model, [*self.fields, *self.held_out])
+        self._best = _Best()
+        self.history: list[Event] = []
+        self.stopped_at: float | None = None
+        self._step_times: list[float] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end."""
+        return self.stopped_at is not None
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """What a step has cost; None where too few were taken to tell."""
+        return float(np.median(self._step_times)) if len(self._step_times) >= 10 else None
+
+    @property
+    def give_up(self) -> Callable[[], bool]:
+        """Whether to leave what is not needed: soon after Stop."""
+        return lambda: self.stopped_at is not None and time.monotonic() > self.stopped_at + _SECONDS_AFTER_STOP
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of the steps."""
+        return self._trainer.threads
+
+    def events(self) -> Iterator[Event]:
+        """Train; yields what happens."""
+        budget = Budget(self._config)
+        yield from self._prepare(budget)
+        saved_at, ended = time.monotonic(), False
+        while budget.left > 0 and not ended:
+            started = time.perf_counter()
+            happened = self._trainer.step(budget)
+            self._step_times.append(time.perf_counter() - started)
+            yield from self._note(*happened)
+            self._look_for_stop()
+            if self.stopped:
+                yield from self._save(budget)
+            if self.held_out and budget.validation_is_due(self.stopped):
+                yield from self._validate(budget)
+                self._look_for_stop()
+            patience = self._config.patience
+            ended = self.stopped or (patience is not None and self._best.without_gain >= patience)
+            if not ended and time.monotonic() >= saved_at + CHECKPOINT_SECONDS:
+                yield from self._save(budget)
+                saved_at = time.monotonic()
+
+    def result(self) -> Model:
+        """Return the best weights on the held-out areas, else the last ones."""
+        result = self._trainer.result()
+        if self._best.weights:
+            result.network.load_state_dict(self._best.weights)
+        return result
+
+    def forget_checkpoint(self) -> None:
+        """Remove the checkpoint of a training that has come to its end; one that was stopped can go on."""
+        if self._path is not None and not self.stopped:
+            self._path.unlink(missing_ok=True)
+
+    def _prepare(self, budget: Budget) -> Iterator[Event]:
+        saved = None if self._path is None else read_checkpoint(self._path, self._of)
+        device = pick_device(self._config.device if saved is None else saved[1]["trainer"]["device"])
+        if saved is None and not is_trusted(device, self._model, self.fields, self._config, self._rate):
+            yield from self._note(
+                Notice(
+                    f"{device} is not used: its first steps do not lower the loss as those of the CPU do, so what it "
+                    "computes cannot be trusted. Training goes on with the CPU. A newer driver may help.",
+                    "device",
+                )
+            )
+            device = torch.device("cpu")
+        self._trainer = Trainer(self._model, self.fields, self._config, self._rate, self._rng, device)
+        budget.begin()
+        if saved is not None:
+            tensors, state, self.history = saved
+            weights = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+            self._best = _Best(weights=weights, **state["best"])
+            budget.restore(state["budget"])
+            own = {name: tensor for name, tensor in tensors.items() if not name.startswith("best.")}
+            self._trainer.restore(state["trainer"], own)
+            yield Notice(
+                f"Going on from step {self._trainer.steps_done}, where the training was broken off.", "resumed"
+            )
+
+    def _note(self, *events: Event) -> Iterator[Event]:
+        for event in events:
+            self.history.append(event)
+            yield event
+
+    def _look_for_stop(self) -> None:
+        if self._stop is not None and self._stop.is_set() and self.stopped_at is None:
+            self.stopped_at = time.monotonic()
+
+    def _validate(self, budget: Budget) -> Iterator[Event]:
+        config = PredictConfig(device=str(self._trainer.device), precision=self._trainer.precision)
+        in_time = self.give_up if self.stopped else (self._stop.is_set if self._stop is not None else None)
+        with budget.validating(), threads(self.threads):
+            candidate = self._trainer.result()
+            current = score(candidate, self._looked_at, config, give_up=in_time)
+        if current is None:
+            return
+        is_best = self._best.consider(candidate, current)
+        yield from self._note(Validated(self._trainer.steps_done, current, is_best))
+        if self._best.without_gain >= _NO_GAIN_AFTER and not self._best.told:
+            self._best.told = True
+            yield from self._note(
+                Notice("No longer improving on the held-out areas: you can stop. The best is kept.", "no_gain")
+            )
+
+    def _save(self, budget: Budget) -> Iterator[Event]:
+        if self._path is None:
+            return
+        best = self._best
+        tensors = self._trainer.tensors() | {f"best.{name}": tensor for name, tensor in best.weights.items()}
+        state: dict[str, Any] = {
+            "trainer": self._trainer.state(),
+            "budget": budget.state(),
+            "best": {"value": best.value, "without_gain": best.without_gain, "told": best.told},
+        }
+        try:
+            write_checkpoint(self._path, self._of, tensors, state, self.history)
+        except OSError as error:
+            reason = error.strerror or error
+            path, self._path = self._path, None
+            yield from self._note(
+                Notice(
+                    f"The checkpoint {path} cannot be written ({reason}). Training goes on; a crash would lose it.",
+                    "checkpoint",
+                )
+            )

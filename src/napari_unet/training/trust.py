@@ -1,0 +1,62 @@
+"""Whether a device computes what the CPU computes: found out by a few real steps on both."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.errors import TrainingError
+from napari_unet.events import StepDone
+from napari_unet.models import Model
+from napari_unet.training.budget import Budget
+from napari_unet.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.training.config import TrainConfig
+    from napari_unet.training.sampling import Field
+
+__all__ = ["first_losses", "is_trusted"]
+
+_STEPS = 20
+
+
+def is_trusted(device: torch.device, model: Model, fields: Sequence[Field], config: TrainConfig, rate: float) -> bool:
+    """Tell whether the first steps on a device lower the loss as they do on the CPU.
+
+    Some drivers compute convolutions or their gradients wrongly and say nothing. The same 20 steps of two small
+    patches, from the same weights, are taken on both; it costs a second or two.
+    """
+    if device.type == "cpu":
+        return True
+    on_cpu = first_losses(torch.device("cpu"), model, fields, config, rate)
+    try:
+        there = first_losses(device, model, fields, config, rate)
+    except (RuntimeError, TrainingError):  # an operation that it lacks, or losses that are no numbers
+        return False
+    if len(there) < len(on_cpu) or not all(map(math.isfinite, there)):
+        return False
+    start, end = float(np.mean(on_cpu[:3])), float(np.mean(on_cpu[-5:]))
+    # half of the way down is enough: number formats and the order of sums differ
+    slack = max(0.5 * (start - end), 0.1 * abs(end))
+    return float(np.mean(there[-5:])) <= end + slack
+
+
+def first_losses(
+    device: torch.device, model: Model, fields: Sequence[Field], config: TrainConfig, rate: float
+) -> list[float]:
+    """Return the losses of the first steps of a training on a device; the model stays as it is."""
+    small = config.model_copy(
+        update={"steps": _STEPS, "minutes": None, "batch": 2, "patch": 64 if model.spec.spatial_dims == 2 else 32}
+    )
+    trainer = Trainer(
+        Model(copy.deepcopy(model.network), model.spec), fields, small, rate, np.random.default_rng(0), device
+    )
+    budget = Budget(small)
+    events = [event for _ in range(_STEPS) for event in trainer.step(budget)]
+    return [event.loss for event in events if isinstance(event, StepDone)]
