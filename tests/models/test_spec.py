@@ -108,3 +108,13 @@ def test_spec_cannot_be_changed() -> None:
         spec.name = "other"  # type: ignore[misc]
     with pytest.raises(ValidationError):
         spec.decoder.min_size = 3  # type: ignore[misc]
+
+
+def test_model_of_the_paper() -> None:
+    spec = ModelSpec.ronneberger2015("cells")
+    assert spec.task == "instances"
+    assert [one.activation for one in spec.maps] == ["softmax", "softmax"]
+    assert sum(p.numel() for p in spec.build_network().parameters()) == 31_030_658
+    assert ModelSpec.model_validate_json(spec.model_dump_json()) == spec
+    with pytest.raises(ValidationError, match="three maps, or two for components"):
+        ModelSpec(maps=spec.maps)

@@ -164,3 +164,15 @@ def test_ids_have_no_gaps_and_objects_lie_in_the_foreground(seed: int, min_size:
     assert (maps[0][labels > 0] > 0.5).all()
     if min_size <= 1:
         np.testing.assert_array_equal(labels > 0, maps[0] > 0.5)
+
+
+def test_components_are_the_objects_where_the_decoder_says_so() -> None:
+    foreground = np.zeros((12, 20), np.float32)
+    foreground[2:8, 2:8] = foreground[2:8, 9:15] = 0.9
+    foreground[10, 18] = 0.9
+    labels = decode(np.stack([foreground, 1 - foreground]), DecoderSpec(kind="components", min_size=5))
+    assert labels.max() == 2
+    assert (labels[2:8, 2:8] == 1).all()
+    assert (labels[2:8, 9:15] == 2).all()
+    assert not labels[:, 8].any()
+    assert labels[10, 18] == 0

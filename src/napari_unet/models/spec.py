@@ -48,7 +48,8 @@ class MapSpec(_Frozen):
 class DecoderSpec(_Frozen):
     """How labels are made from maps. Re-tuned without running the network again."""
 
-    kind: Literal["seeded_watershed", "argmax"] = "seeded_watershed"
+    kind: Literal["seeded_watershed", "components", "argmax"] = "seeded_watershed"
+    """components: the connected components of the foreground, where the network draws gaps between objects."""
     foreground_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Voxels with a foreground map above this belong to objects."""
     seed_threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -62,6 +63,9 @@ INSTANCE_MAPS = (
     MapSpec(name="boundary_distance", activation="sigmoid"),
     MapSpec(name="centre_distance", activation="sigmoid"),
 )
+
+BORDER_MAPS = (MapSpec(name="foreground", activation="softmax"), MapSpec(name="background", activation="softmax"))
+"""Maps of an instance model that is decoded by components, as in the paper."""
 
 
 class ModelSpec(_Frozen):
@@ -102,7 +106,8 @@ class ModelSpec(_Frozen):
                 values["maps"] = tuple(MapSpec(name=name, activation="softmax") for name in names)
                 values.setdefault("decoder", DecoderSpec(kind="argmax"))
             else:
-                values["maps"] = INSTANCE_MAPS
+                decoder = DecoderSpec.model_validate(values.get("decoder", {}))
+                values["maps"] = BORDER_MAPS if decoder.kind == "components" else INSTANCE_MAPS
         return values
 
     @model_validator(mode="after")
@@ -112,13 +117,30 @@ class ModelSpec(_Frozen):
             raise ValueError(f"percentiles must rise from 0 to 100, not {self.percentiles}")
         if self.task == "semantic" and len(self.maps) != len(self.classes) + 1:
             raise ValueError("a semantic model has one map for the background and one for each class")
-        if self.task == "instances" and (len(self.classes) != 1 or len(self.maps) != len(INSTANCE_MAPS)):
-            raise ValueError("an instance model finds one kind of object, from three maps; two kinds are two models")
         if (self.decoder.kind == "argmax") != (self.task == "semantic"):
-            raise ValueError("classes are decoded by 'argmax', objects by 'seeded_watershed'")
+            raise ValueError("classes are decoded by 'argmax', objects by 'seeded_watershed' or 'components'")
+        wanted = BORDER_MAPS if self.decoder.kind == "components" else INSTANCE_MAPS
+        if self.task == "instances" and (len(self.classes) != 1 or len(self.maps) != len(wanted)):
+            raise ValueError(
+                "an instance model finds one kind of object, from three maps, or two for components; two kinds are two "
+                "models"
+            )
         if len({one.activation for one in self.maps}) != 1:
             raise ValueError("all maps of a model have the same activation")
         return self
+
+    @classmethod
+    def ronneberger2015(cls, name: str = "unnamed", channels: tuple[str, ...] = ("image",)) -> ModelSpec:
+        """Return the paper's model: valid convolutions, 64 to 1024 features, objects apart by drawn borders.
+
+        Train it with `TrainConfig.ronneberger2015()`.
+
+        References
+        ----------
+        .. [1] Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, figure 1.
+        """
+        network = NetworkSpec(features=(64, 128, 256, 512, 1024), padding="valid", norm="none", dropout=0.5)
+        return cls(name=name, channels=channels, network=network, decoder=DecoderSpec(kind="components"))
 
     @property
     def in_channels(self) -> int:

@@ -54,7 +54,7 @@ def decode(maps: NDArray[Any], decoder: DecoderSpec) -> NDArray[np.int32]:
     ----------
     maps : ndarray
         ``C(Z)YX``. Seeded watershed: foreground, boundary distance, centre distance, each 0 to 1, taken in half
-        precision; argmax: one map for each class, background first.
+        precision; components: foreground, background; argmax: one map for each class, background first.
     decoder : DecoderSpec
 
     Returns
@@ -109,8 +109,9 @@ class _Decoding:
     def run(self, above: int) -> Decoded:
         for position, box in self.grid:
             self._split_block(position, box)
-        for number in np.flatnonzero(~self.components.in_one_block | self.too_large):
-            self._split_across(int(number))
+        if self.decoder.kind != "components":
+            for number in np.flatnonzero(~self.components.in_one_block | self.too_large):
+                self._split_across(int(number))
         new_ids = self._final_ids(above)
         for position, box in self.grid:
             if len(self.components.numbers[position]) > 1:
@@ -135,8 +136,11 @@ class _Decoding:
             self.out[box] = 0
             return
         local, _ = ndi.label(self._foreground(box))
-        inward = self._inward(box)
         labels = numbers[local].astype(np.int32)
+        if self.decoder.kind == "components":
+            self.out[box] = labels
+            return
+        inward = self._inward(box)
         for label, found in enumerate(ndi.find_objects(local), start=1):
             number = int(numbers[label])
             if self.components.in_one_block[number] and not self.too_large[number]:
