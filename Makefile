@@ -17,6 +17,7 @@ demo: $(READY)
 pictures: $(READY)
 	$(call virtual_screen,1280x800) $(BIN)/napari-unet demo --output demo-output
 	cp demo-output/*.png docs/images/
+	$(BIN)/python docs/pictures/border_weights.py docs/images/border-weights.png
 
 test: $(READY)
 	$(call virtual_screen,1280x1024) $(BIN)/pytest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -23,11 +23,25 @@ class TrainConfig(BaseModel):
     batch: int = Field(default=8, ge=1)
     """Patches per step."""
     patch: int | None = Field(default=None, ge=32)
-    """Edge of a patch in pixels. None: 192 for planes, 64 for volumes (z: as deep as the stack, at most 32)."""
+    """Edge of a patch in pixels, as the network sees it. None: 192 for planes, 64 for volumes (z: as deep as the
+    stack, at most 32); valid convolutions see their margin beyond that."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak of the learning rate. None: 0.002 from scratch, 0.0007 for fine-tuning."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or stochastic gradient descent with momentum, as in the paper."""
+    momentum: float = Field(default=0.99, ge=0, lt=1)
+    """Momentum of sgd (the paper's 0.99); adamw has its own."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """How the learning rate goes on after its rise: down to a hundredth in half a cosine, or as it is."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """Decoupled weight decay of AdamW."""
+    """Decay of the weights, apart from the gradient in adamw."""
+    batch_norm: Literal["learn", "keep"] = "learn"
+    """keep: the statistics of batch norm stay those of the model that the training starts from."""
+    border_weight: float = Field(default=10.0, ge=0)
+    """How much more the background between two touching objects weighs (the paper's w0); for models that are
+    decoded by components."""
+    border_sigma_px: float = Field(default=5.0, gt=0)
+    """How fast that weight falls off, in pixels (the paper's 5)."""
     ema: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept. 0: off."""
     validation: float = Field(default=0.2, ge=0, le=0.5)
@@ -44,6 +58,31 @@ class TrainConfig(BaseModel):
     """CPU threads. None: all cores; the panel leaves one to the window."""
     seed: int = 0
     """Seed of everything random."""
+
+    @classmethod
+    def ronneberger2015(cls, **changes: Any) -> TrainConfig:
+        """Return the paper's recipe, to be used with `ModelSpec.ronneberger2015`.
+
+        One large tile per step, gradient descent with momentum 0.99, borders between objects weighted with w0 = 10
+        and sigma = 5 px, elastic deformation on a 3x3 grid with 10 px and cubic interpolation, shifts, rotations and
+        grey values varied; no weight decay and no average. The paper names no learning rate: ours is 0.001, constant.
+
+        Parameters
+        ----------
+        **changes
+            Other values for some settings, above all ``minutes`` or ``steps``.
+
+        References
+        ----------
+        .. [1] Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, section 3.
+        """
+        augmentation = AugmentConfig(elastic_px=10, rotate=True, scale=1, flip=False, noise=0, blur_px=0)
+        recipe: dict[str, Any] = {
+            "batch": 1, "patch": 572, "optimizer": "sgd", "momentum": 0.99, "learning_rate": 1e-3,
+            "schedule": "constant", "weight_decay": 0.0, "ema": 0.0, "border_weight": 10.0, "border_sigma_px": 5.0,
+            "augmentation": augmentation,
+        }  # fmt: skip
+        return cls(**{**recipe, **changes})
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

@@ -8,9 +8,22 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
-__all__ = ["instance_loss", "semantic_loss"]
+    from napari_unet.models import ModelSpec
+
+    Loss = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]
+
+__all__ = ["border_loss", "instance_loss", "loss_of", "semantic_loss"]
+
+
+def loss_of(spec: ModelSpec) -> Loss:
+    """Return the loss that a kind of model is trained with."""
+    if spec.task == "semantic":
+        return semantic_loss
+    return border_loss if spec.decoder.kind == "components" else instance_loss
 
 
 def instance_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -61,6 +74,26 @@ def semantic_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str,
     present = torch.unique(classes[learn])
     per_class = [masked_mean(entropy, learn & (classes == number)) for number in present]
     return {"classes": torch.stack(per_class).mean() if per_class else logits.sum() * 0.0}
+
+
+def border_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """Return the loss of the paper: soft-max cross entropy, weighted.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``B2(Z)YX``: foreground, background.
+    distances : Tensor
+        ``B1(Z)YX``: the weight of each voxel, see `border_weights`.
+    masks : Tensor
+        As in `instance_loss`.
+    """
+    learn = masks[:, 1] > 0.5
+    if not bool(learn.any()):
+        return {"border": logits.sum() * 0.0}
+    entropy = functional.cross_entropy(logits, (masks[:, 0] < 0.5).long(), reduction="none")
+    weights = distances[:, 0] * learn
+    return {"border": (entropy * weights).sum() / weights.sum()}
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

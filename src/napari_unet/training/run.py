@@ -85,9 +85,8 @@ class Run:
         self._model, self._config, self._rate, self._stop = model, config, rate, stop
         self.spec = model.spec
         self._rng = np.random.default_rng(config.seed)
-        self.fields, self.held_out = hold_out(
-            make_fields(samples, model.spec), config.validation, halo(model.network), self._rng
-        )
+        fields = make_fields(samples, model.spec, border=(config.border_weight, config.border_sigma_px))
+        self.fields, self.held_out = hold_out(fields, config.validation, halo(model.network), self._rng)
         # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all
         every = max(1, -(-len(self.held_out) // _MAX_VALIDATION_FIELDS))
         self._looked_at = self.held_out[::every]

@@ -19,7 +19,7 @@ from napari_unet.images import (
 )
 from napari_unet.prediction import select_channels
 from napari_unet.prediction.tiling import mirror_index
-from napari_unet.training.targets import Targets, instance_targets, semantic_targets
+from napari_unet.training.targets import Targets, border_targets, instance_targets, semantic_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,8 +85,12 @@ class Patches:
     masks: NDArray[np.uint8]
 
 
-def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
+def make_fields(
+    samples: Iterable[Annotated], spec: ModelSpec, *, border: tuple[float, float] = (10.0, 5.0)
+) -> list[Field]:
     """Return the planes (2-D models) or volumes (3-D) of the samples that have something checked.
+
+    `border` holds w0 and sigma of `border_weights`, for models that are decoded by components.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def make_fields(samples: Iterable[Annotated], spec: ModelSpec) -> list[Field]:
             fields.append(
                 Field(
                     image=pixels,
-                    targets=_targets(frame_labels, frame_status, spec),
+                    targets=_targets(frame_labels, frame_status, spec, border),
                     checked=frame_status == Status.CHECKED,
                     group=sample.group or f"{sample.name}, number {number}",
                     name=sample.name,
@@ -156,6 +160,8 @@ class PatchSampler:
         Size of the source patches per axis.
     rng : numpy Generator
         Nothing else is random here.
+    core : sequence of int, optional
+        Size of what is taught of a patch, around its centre. None: all of it.
 
     Raises
     ------
@@ -163,9 +169,17 @@ class PatchSampler:
         If nothing is checked, or no background is.
     """
 
-    def __init__(self, fields: Sequence[Field], size: Sequence[int], rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        size: Sequence[int],
+        rng: np.random.Generator,
+        *,
+        core: Sequence[int] | None = None,
+    ) -> None:
         self._fields = fields
         self._size = tuple(size)
+        self._shift = np.array([min(n // 8, inner // 4) for n, inner in zip(size, core or size, strict=True)])
         self._rng = rng
         self._points = [
             (
@@ -198,7 +212,7 @@ class PatchSampler:
         return np.array(np.unravel_index(point, self._fields[number].checked.shape))
 
     def _cut(self, field: Field, centre: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        shift = self._rng.integers([-(n // 8) for n in self._size], [n // 8 + 1 for n in self._size])
+        shift = self._rng.integers(-self._shift, self._shift + 1)
         starts = centre + shift - np.array(self._size) // 2
         index = np.ix_(
             *(
@@ -216,8 +230,12 @@ def _some(points: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp
     return points if points.size <= _MAX_POINTS else rng.choice(points, _MAX_POINTS, replace=False)
 
 
-def _targets(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec) -> Targets:
-    return instance_targets(labels, status) if spec.task == "instances" else semantic_targets(labels, status)
+def _targets(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec, border: tuple[float, float]) -> Targets:
+    if spec.task == "semantic":
+        return semantic_targets(labels, status)
+    if spec.decoder.kind == "components":
+        return border_targets(labels, status, *border)
+    return instance_targets(labels, status)
 
 
 def _check_labels(labels: NDArray[Any], status: NDArray[np.uint8], spec: ModelSpec, name: str) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.annotation import Status
+from napari_unet.training.border import border_weights, with_gaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RING_PX", "Targets", "instance_targets", "semantic_targets"]
+__all__ = ["RING_PX", "Targets", "border_targets", "instance_targets", "semantic_targets"]
 
 RING_PX = 3.0
 """An object drawn among unchecked ones teaches so wide a ring of background around it.
@@ -34,7 +35,8 @@ class Targets:
         ``(Z)YX``, where `classes` is known.
     distances : ndarray of float32
         ``C(Z)YX``, instances: distance to the boundary (1 at the most inward voxel, 0 just outside) and to the
-        centre (1 at it, 0 at the farthest voxel), each relative to the object; semantic: no channel.
+        centre (1 at it, 0 at the farthest voxel), each relative to the object; for models decoded by components:
+        the weight of each voxel; semantic: no channel.
     learn_distances : ndarray of bool
         ``(Z)YX``, where `distances` are known: inside objects that are known completely.
     objects : ndarray of int
@@ -97,6 +99,27 @@ def instance_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets
         distances[1][box][inside] = centre
         known[box] |= inside
     return Targets(foreground.astype(np.uint8), learn, distances, known, compact)
+
+
+def border_targets(labels: NDArray[Any], status: NDArray[np.uint8], w0: float, sigma_px: float) -> Targets:
+    """Return the targets of objects that are told apart by the background drawn between them.
+
+    The same voxels teach as in `instance_targets`. Weights come from checked voxels alone.
+
+    Parameters
+    ----------
+    labels, status : ndarray
+        As in `instance_targets`.
+    w0, sigma_px : float
+        See `border_weights`.
+    """
+    checked = status == Status.CHECKED
+    foreground = labels > 0
+    learn = checked | _ring(foreground & checked, free=(status == Status.UNCHECKED) & ~foreground)
+    apart = with_gaps(np.where(checked, labels, 0))
+    weights = border_weights(apart, w0=w0, sigma_px=sigma_px, learn=learn)
+    nowhere = np.zeros(labels.shape, bool)
+    return Targets((apart > 0).astype(np.uint8), learn, weights[None], nowhere, labels)
 
 
 def _ring(objects: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:

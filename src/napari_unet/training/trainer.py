@@ -15,12 +15,12 @@ from torch import nn
 from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Notice, StepDone
 from napari_unet.models import Model
-from napari_unet.network import alignment
+from napari_unet.network import halo, valid_input_size
 from napari_unet.prediction import has_bfloat16, is_out_of_memory, thread_count, threads
 from napari_unet.training.augment import augment, source_size
-from napari_unet.training.losses import instance_loss, semantic_loss
+from napari_unet.training.losses import loss_of
 from napari_unet.training.sampling import PatchSampler
-from napari_unet.training.weights import average_into, parameter_groups
+from napari_unet.training.weights import average_into, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,14 +86,18 @@ class Trainer:
         if config.precision == "auto":
             self.precision = "bfloat16" if has_bfloat16(device) else "float32"
         self._patch = patch_size(model, fields, config)
-        self._sampler = PatchSampler(fields, source_size(self._patch, config.augmentation), rng)
+        self._margin = margin_of(model)
+        core = [n - 2 * m for n, m in zip(self._patch, self._margin, strict=True)]
+        self._sampler = PatchSampler(fields, source_size(self._patch, config.augmentation), rng, core=core)
         self._generator = torch.Generator().manual_seed(config.seed)
         layout = torch.channels_last if self._spec.spatial_dims == 2 else torch.channels_last_3d
         self._network: UNet = model.network.to(device, memory_format=layout)  # type: ignore[call-overload]
         self._network.train()
+        for norm in _norms(self._network):
+            norm.train(config.batch_norm == "learn")
         self._average = copy.deepcopy(self._network).eval().requires_grad_(False)
-        self._optimizer = torch.optim.AdamW(parameter_groups(self._network, config.weight_decay), lr=rate)
-        self._loss = instance_loss if self._spec.task == "instances" else semantic_loss
+        self._optimizer = make_optimizer(self._network, config, rate)
+        self._loss = loss_of(self._spec)
         self.threads = config.threads or thread_count()
         self.steps_done = 0
         self._chunk = config.batch
@@ -113,7 +117,7 @@ class Trainer:
         said: list[Event] = []
         with threads(self.threads):
             for group in self._optimizer.param_groups:
-                group["lr"] = self._rate * self._rate_factor * _schedule(budget.fraction)
+                group["lr"] = self._rate * self._rate_factor * _schedule(budget.fraction, self._config.schedule)
             parts = self._fitting_gradients(self._draw(), said)
             norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
             total = sum(parts.values())
@@ -190,14 +194,15 @@ class Trainer:
     def _draw(self) -> _Batch:
         patches = self._sampler.draw(self._config.batch)
         arrays = (patches.image, patches.distances, patches.masks)
-        return _Batch(
-            *augment(
-                *(torch.from_numpy(array).to(self.device, torch.float32) for array in arrays),
-                patch=self._patch,
-                config=self._config.augmentation,
-                generator=self._generator,
-            )
+        image, distances, masks = augment(
+            *(torch.from_numpy(array).to(self.device, torch.float32) for array in arrays),
+            patch=self._patch,
+            config=self._config.augmentation,
+            generator=self._generator,
         )
+        inner = [slice(m, n - m) for n, m in zip(self._patch, self._margin, strict=True)]
+        core = (slice(None), slice(None), *inner)
+        return _Batch(image, distances[core], masks[core])
 
     def _fitting_gradients(self, batch: _Batch, said: list[Event]) -> dict[str, float]:
         """Compute the gradients in chunks as small as the memory asks for."""
@@ -276,21 +281,30 @@ class Trainer:
         )
 
 
+def margin_of(model: Model) -> tuple[int, ...]:
+    """Return what the network cuts off each side of a patch, per axis; 0 for "same" convolutions."""
+    return halo(model.network) if model.network.padding == "valid" else (0,) * model.spec.spatial_dims
+
+
 def patch_size(model: Model, fields: Sequence[Field], config: TrainConfig) -> tuple[int, ...]:
-    """Return the size of a patch per axis: as the config says, rounded up to the poolings."""
-    steps = alignment(model.network)
-    if model.spec.spatial_dims == 2:
-        wanted: tuple[int, ...] = (config.patch or 192,) * 2
-    else:
+    """Return the size of a patch per axis: as the config says, made larger until it fits the poolings."""
+    margin = margin_of(model)
+    flat = model.spec.spatial_dims == 2
+    wanted = [config.patch or (192 if flat else 64) + 2 * m for m in margin[-2:]]
+    if not flat:
         deepest = max((f.checked.shape[0] for f in fields), default=1)
-        wanted = (min(32, deepest), *(config.patch or 64,) * 2)
-    return tuple(max(step, -(-n // step) * step) for n, step in zip(wanted, steps, strict=True))
+        wanted.insert(0, min(32, deepest) + 2 * margin[0])
+    return valid_input_size(model.network, tuple(wanted))
+
+
+def _norms(network: UNet) -> list[nn.BatchNorm2d | nn.BatchNorm3d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d)]
 
 
 @contextmanager
 def _statistics_at_rest(network: UNet) -> Iterator[None]:
     """Let no batch norm update its running statistics while the block runs."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d)]
+    norms = _norms(network)
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
@@ -302,9 +316,11 @@ def _statistics_at_rest(network: UNet) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
-def _schedule(fraction: float) -> float:
-    """Return the factor of the learning rate: a short rise, then half a cosine down to a hundredth."""
+def _schedule(fraction: float, kind: str) -> float:
+    """Return the factor of the learning rate: a short rise, then half a cosine down to a hundredth, or constant."""
     warm_up = 0.03
     if fraction < warm_up:
         return max(0.05, fraction / warm_up)
+    if kind == "constant":
+        return 1.0
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (fraction - warm_up) / (1 - warm_up)))

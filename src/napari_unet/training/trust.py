@@ -12,6 +12,7 @@ import torch
 from napari_unet.errors import TrainingError
 from napari_unet.events import StepDone
 from napari_unet.models import Model
+from napari_unet.network import halo
 from napari_unet.training.budget import Budget
 from napari_unet.training.trainer import Trainer
 
@@ -51,9 +52,9 @@ def first_losses(
     device: torch.device, model: Model, fields: Sequence[Field], config: TrainConfig, rate: float
 ) -> list[float]:
     """Return the losses of the first steps of a training on a device; the model stays as it is."""
-    small = config.model_copy(
-        update={"steps": _STEPS, "minutes": None, "batch": 2, "patch": 64 if model.spec.spatial_dims == 2 else 32}
-    )
+    margin = max(halo(model.network)) if model.network.padding == "valid" else 0
+    patch = (64 if model.spec.spatial_dims == 2 else 32) + 2 * margin
+    small = config.model_copy(update={"steps": _STEPS, "minutes": None, "batch": 2, "patch": patch})
     trainer = Trainer(
         Model(copy.deepcopy(model.network), model.spec), fields, small, rate, np.random.default_rng(0), device
     )

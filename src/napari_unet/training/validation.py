@@ -168,8 +168,7 @@ def tune_decoder(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], d
 
     Of equally good ones the nearest to those of `decoder`.
     """
-    if decoder.kind != "seeded_watershed":
-        return decoder
+    names = {"seeded_watershed": ("foreground_threshold", "seed_threshold"), "components": ("foreground_threshold",)}
 
     def value(candidate: DecoderSpec) -> float:
         return float(
@@ -183,7 +182,7 @@ def tune_decoder(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], d
             )
         )
 
-    for name in ("foreground_threshold", "seed_threshold"):
+    for name in names.get(decoder.kind, ()):
         own = getattr(decoder, name)
         nearest_first = sorted({own, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}, key=lambda threshold: abs(threshold - own))
         decoder = max((decoder.model_copy(update={name: t}) for t in nearest_first), key=value)
