@@ -48,6 +48,8 @@ class TrainConfig(BaseModel):
     """Share of the checked objects that is held out for the score. 0: none."""
     patience: int | None = Field(default=None, ge=1)
     """End by itself after so many validations in a row without a better score. None: say so, and go on."""
+    favour_mistakes: float = Field(default=0.25, ge=0, le=1)
+    """Share of the patches that a fine-tuning draws where the model it starts from is wrong."""
     augmentation: AugmentConfig = AugmentConfig()
     """What is varied in the patches."""
     device: str = "auto"

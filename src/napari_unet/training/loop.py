@@ -161,7 +161,8 @@ def iter_fine_tune(
     """
     config = config or TrainConfig()
     copied = Model(copy.deepcopy(model.network), model.spec)
-    run = Run(copied, samples, config, config.learning_rate or 7e-4, stop=stop, checkpoint=checkpoint)
+    rate = config.learning_rate or 7e-4
+    run = Run(copied, samples, config, rate, is_fine_tuning=True, stop=stop, checkpoint=checkpoint)
     return (yield from _iter_run(run, samples, config, parent=in_use or model))
 
 

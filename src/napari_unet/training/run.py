@@ -12,9 +12,10 @@ import torch
 
 from napari_unet.events import Event, Notice, Score, Validated
 from napari_unet.network import halo
-from napari_unet.prediction import PredictConfig, pick_device, threads
+from napari_unet.prediction import PredictConfig, pick_device, thread_count, threads
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
+from napari_unet.training.mistakes import find_mistakes
 from napari_unet.training.sampling import make_fields
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.trust import is_trusted
@@ -23,6 +24,8 @@ from napari_unet.training.validation import hold_out, score
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from threading import Event as StopFlag
+
+    from numpy.typing import NDArray
 
     from napari_unet.annotation import Annotated
     from napari_unet.models import Model
@@ -67,6 +70,8 @@ class Run:
     config : TrainConfig
     rate : float
         Peak of the learning rate.
+    is_fine_tuning : bool
+        Whether the model knows something already: more is then drawn from where it is wrong.
     stop : threading.Event, optional
     checkpoint : path, optional
         Written every minute; removed once the training has come to its end.
@@ -79,9 +84,11 @@ class Run:
         config: TrainConfig,
         rate: float,
         *,
+        is_fine_tuning: bool = False,
         stop: StopFlag | None = None,
         checkpoint: str | Path | None = None,
     ) -> None:
+        self._is_fine_tuning = is_fine_tuning
         self._model, self._config, self._rate, self._stop = model, config, rate, stop
         self.spec = model.spec
         self._rng = np.random.default_rng(config.seed)
@@ -163,7 +170,14 @@ class Run:
                 )
             )
             device = torch.device("cpu")
-        self._trainer = Trainer(self._model, self.fields, self._config, self._rate, self._rng, device)
+        config = self._config
+        mistakes: list[NDArray[np.bool_]] = []
+        if self._is_fine_tuning and config.favour_mistakes:
+            with threads(config.threads or thread_count()):
+                mistakes = find_mistakes(
+                    self._model, self.fields, PredictConfig(device=str(device), precision="float32")
+                )
+        self._trainer = Trainer(self._model, self.fields, config, self._rate, self._rng, device, mistakes=mistakes)
         budget.begin()
         if saved is not None:
             tensors, state, self.history = saved

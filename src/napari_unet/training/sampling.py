@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Field", "PatchSampler", "Patches", "make_fields"]
 
-_FOREGROUND_SHARE = 0.7
+_BACKGROUND_SHARE = 0.3
+_MISTAKE = -1
 _MAX_POINTS = 200_000
 
 
@@ -56,6 +57,23 @@ class Field:
     checked: NDArray[np.bool_]
     group: str
     name: str
+
+    def part(self, box: tuple[slice, ...]) -> Field:
+        """Return what lies in `box`."""
+        targets = self.targets
+        return replace(
+            self,
+            image=self.image[(slice(None), *box)],
+            checked=self.checked[box],
+            targets=replace(
+                targets,
+                classes=targets.classes[box],
+                learn=targets.learn[box],
+                distances=targets.distances[(slice(None), *box)],
+                learn_distances=targets.learn_distances[box],
+                objects=targets.objects[box],
+            ),
+        )
 
     def without(self, box: tuple[slice, ...]) -> Field:
         """Return the field with nothing to learn in `box`."""
@@ -153,6 +171,9 @@ def _rescaled(
 class PatchSampler:
     """Draws source patches from fields, each around a voxel that teaches something.
 
+    Background gets its share of the patches, and each class the same share of the rest, however rare it is. Where
+    it is known what the model gets wrong, a part of all patches is drawn there.
+
     Parameters
     ----------
     fields : sequence of Field
@@ -162,6 +183,10 @@ class PatchSampler:
         Nothing else is random here.
     core : sequence of int, optional
         Size of what is taught of a patch, around its centre. None: all of it.
+    mistakes : sequence of ndarray of bool, optional
+        For each field where the model is wrong, see `find_mistakes`.
+    favour_mistakes : float
+        Share of the patches that are drawn there, 0 to 1.
 
     Raises
     ------
@@ -176,40 +201,36 @@ class PatchSampler:
         rng: np.random.Generator,
         *,
         core: Sequence[int] | None = None,
+        mistakes: Sequence[NDArray[np.bool_]] = (),
+        favour_mistakes: float = 0.0,
     ) -> None:
         self._fields = fields
         self._size = tuple(size)
         self._shift = np.array([min(n // 8, inner // 4) for n, inner in zip(size, core or size, strict=True)])
         self._rng = rng
-        self._points = [
-            (
-                _some(np.flatnonzero(field.targets.learn & (field.targets.classes > 0)), rng),
-                _some(np.flatnonzero(field.targets.learn & (field.targets.classes == 0)), rng),
-            )
-            for field in fields
-        ]
-        classes = {int(n) for field in fields for n in np.unique(field.targets.classes[field.targets.learn])}
+        self._kinds = _points_by_kind(fields, mistakes, rng)
+        classes = self._kinds.keys() - {_MISTAKE}
         if not classes - {0}:
             raise TrainingError("No object is checked. Draw or confirm about ten objects, then train.")
         if len(classes) == 1:
             raise TrainingError(
                 "No background is checked. Paint some with the Background brush, or mark a complete area, then train."
             )
-        weights = np.sqrt([sum(points.size for points in pair) for pair in self._points])
-        self._weights = weights / weights.sum()
+        self._names = list(self._kinds)
+        self._shares = _shares(self._names, favour_mistakes)
 
     def draw(self, batch: int) -> Patches:
         """Return a batch of source patches."""
-        chosen = self._rng.choice(len(self._fields), batch, p=self._weights)
-        parts = [self._cut(self._fields[number], self._centre(number)) for number in chosen]
+        chosen = self._rng.choice(len(self._names), batch, p=self._shares)
+        parts = [self._cut(*self._centre(self._kinds[self._names[kind]])) for kind in chosen]
         images, distances, masks = (np.stack(arrays) for arrays in zip(*parts, strict=True))
         return Patches(images, distances, masks)
 
-    def _centre(self, number: int) -> NDArray[np.intp]:
-        foreground, background = self._points[number]
-        use_foreground = background.size == 0 or (foreground.size > 0 and self._rng.random() < _FOREGROUND_SHARE)
-        point = self._rng.choice(foreground if use_foreground else background)
-        return np.array(np.unravel_index(point, self._fields[number].checked.shape))
+    def _centre(self, kind: _Kind) -> tuple[Field, NDArray[np.intp]]:
+        number = self._rng.choice(len(kind.fields), p=kind.weights)
+        field = self._fields[kind.fields[number]]
+        point = self._rng.choice(kind.points[number])
+        return field, np.array(np.unravel_index(point, field.checked.shape))
 
     def _cut(self, field: Field, centre: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         shift = self._rng.integers(-self._shift, self._shift + 1)
@@ -224,6 +245,50 @@ class PatchSampler:
         targets = field.targets
         masks = np.stack([targets.classes[index], targets.learn[index], targets.learn_distances[index]])
         return field.image[where], targets.distances[where], masks.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """The voxels of one class, or the mistakes, by field.
+
+    `weights` go with the root of the number of voxels: a field with few is not forgotten, one with many not all.
+    """
+
+    fields: list[int]
+    points: list[NDArray[np.intp]]
+    weights: NDArray[np.float64]
+
+
+def _points_by_kind(
+    fields: Sequence[Field], mistakes: Sequence[NDArray[np.bool_]], rng: np.random.Generator
+) -> dict[int, _Kind]:
+    found: dict[int, list[tuple[int, int, NDArray[np.intp]]]] = {}
+
+    def add(kind: int, number: int, mask: NDArray[np.bool_]) -> None:
+        points = np.flatnonzero(mask & fields[number].targets.learn)
+        if points.size:
+            found.setdefault(kind, []).append((number, points.size, _some(points, rng)))
+
+    for number, field in enumerate(fields):
+        for value in np.unique(field.targets.classes[field.targets.learn]):
+            add(int(value), number, field.targets.classes == value)
+    for number, wrong in enumerate(mistakes):
+        add(_MISTAKE, number, wrong)
+    kinds = {}
+    for kind, rows in sorted(found.items()):
+        weights = np.sqrt([size for _, size, _ in rows])
+        kinds[kind] = _Kind([n for n, _, _ in rows], [points for _, _, points in rows], weights / weights.sum())
+    return kinds
+
+
+def _shares(kinds: Sequence[int], favour_mistakes: float) -> NDArray[np.float64]:
+    """Return how much of the patches each kind gets."""
+    classes = sum(kind > 0 for kind in kinds)
+    mistakes = favour_mistakes if _MISTAKE in kinds else 0.0
+    background = min(_BACKGROUND_SHARE, 1 / (classes + 1)) if 0 in kinds else 0.0
+    share = {_MISTAKE: mistakes, 0: (1 - mistakes) * background}
+    rest = (1 - mistakes) * (1 - background) / classes
+    return np.array([share.get(kind, rest) for kind in kinds])
 
 
 def _some(points: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:

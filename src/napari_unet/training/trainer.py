@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_unet.network import UNet
@@ -66,6 +67,8 @@ class Trainer:
     rng : numpy Generator
         Draws the patches.
     device : torch.device
+    mistakes : sequence of ndarray of bool
+        Where the model is wrong, for each field; more patches are drawn there.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Trainer:
         rate: float,
         rng: np.random.Generator,
         device: torch.device,
+        *,
+        mistakes: Sequence[NDArray[np.bool_]] = (),
     ) -> None:
         self._spec = model.spec
         self._config = config
@@ -88,7 +93,14 @@ class Trainer:
         self._patch = patch_size(model, fields, config)
         self._margin = margin_of(model)
         core = [n - 2 * m for n, m in zip(self._patch, self._margin, strict=True)]
-        self._sampler = PatchSampler(fields, source_size(self._patch, config.augmentation), rng, core=core)
+        self._sampler = PatchSampler(
+            fields,
+            source_size(self._patch, config.augmentation),
+            rng,
+            core=core,
+            mistakes=mistakes,
+            favour_mistakes=config.favour_mistakes,
+        )
         self._generator = torch.Generator().manual_seed(config.seed)
         layout = torch.channels_last if self._spec.spatial_dims == 2 else torch.channels_last_3d
         self._network: UNet = model.network.to(device, memory_format=layout)  # type: ignore[call-overload]

@@ -281,17 +281,4 @@ def _only(field: Field, block: tuple[slice, ...], context: tuple[slice, ...]) ->
     """Return the part of a field around a block, with nothing but the block to score."""
     checked = np.zeros_like(field.checked)
     checked[block] = field.checked[block]
-    targets = field.targets
-    return replace(
-        field,
-        image=field.image[(slice(None), *context)],
-        checked=checked[context],
-        targets=replace(
-            targets,
-            classes=targets.classes[context],
-            learn=targets.learn[context],
-            distances=targets.distances[(slice(None), *context)],
-            learn_distances=targets.learn_distances[context],
-            objects=targets.objects[context],
-        ),
-    )
+    return replace(field, checked=checked).part(context)
