@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from torch import Generator, Tensor
 
-__all__ = ["AugmentConfig", "augment", "cubic_matrix", "elastic_displacement", "source_size"]
+__all__ = ["AugmentConfig", "augment", "cubic_matrix", "sample", "sampling_grid", "vary_intensity"]
+
+_NODES = 3
 
 
 class AugmentConfig(BaseModel):
@@ -38,14 +40,6 @@ class AugmentConfig(BaseModel):
     """Largest sigma of a blur, in pixels. 0: off."""
 
 
-def source_size(patch: Sequence[int], config: AugmentConfig) -> tuple[int, ...]:
-    """Return how much of an image a patch can need once it is turned, shrunk and bent."""
-    plane = (math.sqrt(2) if config.rotate else 1.0) * config.scale
-    margin = round(2 * config.elastic_px)
-    *depth, height, width = patch
-    return (*depth, *(min(2 * n, math.ceil(n * plane) + margin) for n in (height, width)))
-
-
 def augment(
     image: Tensor,
     distances: Tensor,
@@ -55,7 +49,7 @@ def augment(
     config: AugmentConfig,
     generator: Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Bend and vary a batch.
+    """Bend and vary a batch around its centre.
 
     One displacement field, two samplings: image and distances linear, masks nearest.
 
@@ -64,7 +58,7 @@ def augment(
     image, distances, masks : Tensor
         ``BC(Z)YX`` source patches on the training device; masks of small integers as floats.
     patch : sequence of int
-        Size of the result per axis.
+        Size of the result per axis. What lies beyond the source is its mirror image.
     config : AugmentConfig
     generator : torch.Generator
         On the CPU, whatever the device: the same seed gives the same patches everywhere.
@@ -74,47 +68,70 @@ def augment(
     tuple of Tensor
         Image, distances and masks, ``BC(Z)YX`` of size `patch`.
     """
-    grid = _sampling_grid(len(image), patch, image.shape[2:], config, generator).to(image.device)
-    smooth = torch.cat([image, distances], dim=1)
-    smooth = functional.grid_sample(smooth, grid, "bilinear", "reflection", align_corners=True)
-    masks = functional.grid_sample(masks, grid, "nearest", "reflection", align_corners=True)
-    channels = image.shape[1]
-    varied = _vary_intensity(smooth[:, :channels], config, generator)
-    return varied, smooth[:, channels:], masks
+    sizes = torch.tensor(image.shape[2:], dtype=torch.float32).expand(len(image), -1)
+    grid = sampling_grid((sizes - 1) / 2, sizes, patch, config, generator).to(image.device)
+    bent, bent_distances = (sample(part, grid, "bilinear") for part in (image, distances))
+    return vary_intensity(bent, config, generator), bent_distances, sample(masks, grid, "nearest")
 
 
-def elastic_displacement(
-    batch: int, size: Sequence[int], sigma_px: float, generator: Generator, *, grid: int = 3
+def sample(source: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """Read ``BC(Z)YX`` images at the places of a grid; without channels there is nothing to read."""
+    if source.shape[1] == 0:
+        return source.new_zeros((len(grid), 0, *grid.shape[1:-1]))
+    return functional.grid_sample(source, grid, mode, "reflection", align_corners=True)
+
+
+def sampling_grid(
+    centres: Tensor, sizes: Tensor, patch: Sequence[int], config: AugmentConfig, generator: Generator
 ) -> Tensor:
-    """Return smooth random displacements: Gaussian on a coarse grid, up-sampled by cubic interpolation.
+    """Return where each voxel of some patches is read.
+
+    Turning, scaling and mirroring are linear, and the elastic part is a cubic interpolation of its 3x3 nodes
+    (Ronneberger et al. 2015, section 3.1). All of it is a sum of products of functions of one coordinate: cubic
+    weights of the nodes, a constant, the coordinate. So a few matrix products make the whole grid.
 
     Parameters
     ----------
-    batch : int
-    size : sequence of int
+    centres, sizes : Tensor
+        ``B, axis``: where in its source the centre of each patch lies, and how large the source is, in voxels.
+    patch : sequence of int
         Voxels per axis.
-    sigma_px : float
-        Standard deviation of the displacements on the grid, in pixels.
+    config : AugmentConfig
     generator : torch.Generator
-    grid : int
-        Nodes per axis (the paper's 3).
+        On the CPU.
 
     Returns
     -------
     Tensor
-        ``B, axis, *size``: the displacement along each axis in pixels. Along z, where there are few
-        slices, it is scaled down to their number.
-
-    References
-    ----------
-    .. [1] Ronneberger et al. 2015, section 3.1: 3x3 grid, 10 pixels, bicubic interpolation.
+        ``B, *patch, axis``, float32 on the CPU, in the units of `torch.nn.functional.grid_sample`, x first.
     """
-    dims = len(size)
-    field = torch.randn((batch, dims, *(grid,) * dims), generator=generator) * sigma_px
-    for axis, n in enumerate(size):
-        field = torch.movedim(torch.movedim(field, 2 + axis, -1) @ cubic_matrix(n, grid).T, -1, 2 + axis)
-        field[:, axis] *= min(1.0, n / max(size))
-    return field
+    batch, dims = len(centres), len(patch)
+    terms = torch.zeros((batch, dims, *(_NODES + 2,) * dims))
+    constant, linear = _NODES, _NODES + 1
+    if config.elastic_px:
+        nodes = torch.randn((batch, dims, *(_NODES,) * dims), generator=generator) * config.elastic_px
+        # along z, where there are few slices, by their number less
+        damping = torch.tensor([min(1.0, n / max(patch)) for n in patch])
+        inner: list[slice] = [slice(_NODES)] * dims
+        terms[:, :, *inner] = nodes * damping.reshape(-1, *(1,) * dims)
+    maps = _linear_maps(batch, dims, config, generator)
+    for axis in range(dims):
+        along: Any = (..., *(linear if a == axis else constant for a in range(dims)))
+        terms[along] = maps[:, :, axis]
+    middle: Any = (..., *(constant,) * dims)
+    terms[middle] = centres
+    terms *= (2 / (sizes - 1).clamp(min=1)).reshape(batch, dims, *(1,) * dims)
+    terms[middle] -= 1
+
+    functions = [
+        torch.cat([cubic_matrix(n, _NODES), torch.ones(n, 1), torch.arange(n)[:, None] - (n - 1) / 2], dim=1)
+        for n in patch
+    ]
+    for axis in range(dims - 1):
+        terms = torch.movedim(torch.movedim(terms, 2 + axis, -1) @ functions[axis].T, -1, 2 + axis)
+    # the last axis and the coordinates at once, so that the result lies in memory as grid_sample reads it
+    rows = torch.movedim(terms.flip(1), 1, -1).reshape(-1, (_NODES + 2) * dims)
+    return (rows @ torch.kron(functions[-1].T.contiguous(), torch.eye(dims))).reshape(batch, *patch, dims)
 
 
 def cubic_matrix(n: int, nodes: int) -> Tensor:
@@ -134,19 +151,6 @@ def cubic_matrix(n: int, nodes: int) -> Tensor:
     return folded.float()
 
 
-def _sampling_grid(
-    batch: int, patch: Sequence[int], source: Sequence[int], config: AugmentConfig, generator: Generator
-) -> Tensor:
-    """Return where each voxel of the result is read, ``B, *patch, axis`` in grid_sample's units, x first."""
-    axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in patch]
-    centred = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    position = torch.einsum("bij,j...->bi...", _linear_maps(batch, len(patch), config, generator), centred)
-    if config.elastic_px:
-        position += elastic_displacement(batch, patch, config.elastic_px, generator)
-    half = torch.tensor([max(n - 1, 1) / 2 for n in source]).reshape(1, -1, *(1,) * len(patch))
-    return torch.movedim((position / half).flip(1), 1, -1)
-
-
 def _linear_maps(batch: int, dims: int, config: AugmentConfig, generator: Generator) -> Tensor:
     """Return ``B, axis, axis`` matrices: rotation and scaling in the plane, mirroring along every axis."""
     maps = torch.eye(dims).repeat(batch, 1, 1)
@@ -161,7 +165,8 @@ def _linear_maps(batch: int, dims: int, config: AugmentConfig, generator: Genera
     return maps
 
 
-def _vary_intensity(image: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+def vary_intensity(image: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Blur, brighten and disturb ``BC(Z)YX`` images, each in its own way."""
     batch, device = len(image), image.device
 
     def uniform(low: float, high: float) -> Tensor:
@@ -169,26 +174,33 @@ def _vary_intensity(image: Tensor, config: AugmentConfig, generator: Generator) 
         return values.reshape(-1, *(1,) * (image.ndim - 1)).to(device)
 
     if config.blur_px:
-        sigma = uniform(-config.blur_px, config.blur_px)  # one half stays sharp
-        image = _blur(image, sigma.clamp(min=0.0).flatten())
+        sigma = uniform(-config.blur_px, config.blur_px).flatten()  # one half stays sharp
+        blurred = torch.nonzero(sigma > 0).flatten()
+        if blurred.numel():
+            image = image.index_copy(0, blurred, _blur(image[blurred], sigma[blurred]))
     if config.intensity:
         gamma = torch.exp(uniform(-0.6, 0.6))
-        image = image.sign() * image.abs().clamp(min=1e-6) ** gamma
-        image = image * torch.exp(uniform(-0.4, 0.4)) + uniform(-0.1, 0.1)
+        image = torch.copysign(image.abs().clamp_(min=1e-6).pow_(gamma), image)
+        image.mul_(torch.exp(uniform(-0.4, 0.4))).add_(uniform(-0.1, 0.1))
     if config.noise:
         sigma = uniform(-config.noise, config.noise).clamp(min=0.0)
-        image = image + sigma * torch.randn(image.shape, generator=generator).to(device)
+        image = torch.addcmul(image, sigma, torch.randn(image.shape, generator=generator).to(device))
     return image
 
 
 def _blur(image: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each image of the batch in the plane by its own sigma (0: not at all)."""
+    """Blur each image of the batch in the plane by its own sigma."""
     radius = max(1, math.ceil(2.5 * float(sigma.max())))
-    offsets = torch.arange(-radius, radius + 1, device=image.device)
+    offsets = torch.arange(radius + 1, device=image.device)
     kernel = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-3)[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(image.shape[1], 0)
-    planes = image.reshape(1, -1, math.prod(image.shape[2:-2]), *image.shape[-2:])
-    for shape, pad in (((1, -1, 1), (0, 0, radius, radius)), ((1, 1, -1), (radius, radius, 0, 0))):
-        padded = functional.pad(planes, (*pad, 0, 0), mode="replicate")
-        planes = functional.conv3d(padded, kernel.reshape(len(kernel), 1, *shape), groups=len(kernel))
-    return planes.reshape(image.shape)
+    kernel = kernel / (2 * kernel.sum(1, keepdim=True) - kernel[:, :1])
+    weights = kernel.T.reshape(radius + 1, -1, *(1,) * (image.ndim - 1))
+    for axis in (-2, -1):
+        n = image.shape[axis]
+        index = torch.arange(-radius, n + radius, device=image.device).clamp_(0, n - 1)
+        padded = image.index_select(axis, index)
+        image = padded.narrow(axis, radius, n) * weights[0]
+        for k in range(1, radius + 1):
+            both = padded.narrow(axis, radius - k, n) + padded.narrow(axis, radius + k, n)
+            image.addcmul_(both, weights[k])
+    return image

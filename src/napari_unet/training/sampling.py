@@ -1,9 +1,9 @@
-"""From annotated images to patches: only where something is checked, objects favoured."""
+"""From annotated images to what is learned of them, and to places for patches: only where something is checked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from napari_unet.images import (
     to_canonical,
 )
 from napari_unet.prediction import select_channels
-from napari_unet.prediction.tiling import mirror_index
 from napari_unet.training.targets import Targets, border_targets, instance_targets, semantic_targets
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["Field", "PatchSampler", "Patches", "make_fields"]
+__all__ = ["Field", "PatchSampler", "Place", "make_fields"]
 
 _BACKGROUND_SHARE = 0.3
 _MISTAKE = -1
@@ -86,21 +85,11 @@ class Field:
         )
 
 
-@dataclass(frozen=True)
-class Patches:
-    """A batch cut out for training, larger than a patch so that it can be turned and bent.
+class Place(NamedTuple):
+    """Where a patch is drawn: the number of its field, and the voxel in its middle."""
 
-    Attributes
-    ----------
-    image, distances : ndarray of float32
-        ``BC(Z)YX``.
-    masks : ndarray of uint8
-        ``B3(Z)YX``: class, where the class is learned, where the distances are.
-    """
-
-    image: NDArray[np.float32]
-    distances: NDArray[np.float32]
-    masks: NDArray[np.uint8]
+    field: int
+    centre: NDArray[np.intp]
 
 
 def make_fields(
@@ -169,7 +158,7 @@ def _rescaled(
 
 
 class PatchSampler:
-    """Draws source patches from fields, each around a voxel that teaches something.
+    """Draws places for patches, each beside a voxel that teaches something.
 
     Background gets its share of the patches, and each class the same share of the rest, however rare it is. Where
     it is known what the model gets wrong, a part of all patches is drawn there.
@@ -177,12 +166,10 @@ class PatchSampler:
     Parameters
     ----------
     fields : sequence of Field
-    size : tuple of int
-        Size of the source patches per axis.
+    core : sequence of int
+        Size of what a patch teaches, per axis: the voxel lies in its inner half.
     rng : numpy Generator
         Nothing else is random here.
-    core : sequence of int, optional
-        Size of what is taught of a patch, around its centre. None: all of it.
     mistakes : sequence of ndarray of bool, optional
         For each field where the model is wrong, see `find_mistakes`.
     favour_mistakes : float
@@ -197,16 +184,14 @@ class PatchSampler:
     def __init__(
         self,
         fields: Sequence[Field],
-        size: Sequence[int],
+        core: Sequence[int],
         rng: np.random.Generator,
         *,
-        core: Sequence[int] | None = None,
         mistakes: Sequence[NDArray[np.bool_]] = (),
         favour_mistakes: float = 0.0,
     ) -> None:
-        self._fields = fields
-        self._size = tuple(size)
-        self._shift = np.array([min(n // 8, inner // 4) for n, inner in zip(size, core or size, strict=True)])
+        self._shapes = [field.checked.shape for field in fields]
+        self._shift = np.array(core) // 4
         self._rng = rng
         self._kinds = _points_by_kind(fields, mistakes, rng)
         classes = self._kinds.keys() - {_MISTAKE}
@@ -219,32 +204,16 @@ class PatchSampler:
         self._names = list(self._kinds)
         self._shares = _shares(self._names, favour_mistakes)
 
-    def draw(self, batch: int) -> Patches:
-        """Return a batch of source patches."""
+    def draw(self, batch: int) -> list[Place]:
+        """Return the places of a batch."""
         chosen = self._rng.choice(len(self._names), batch, p=self._shares)
-        parts = [self._cut(*self._centre(self._kinds[self._names[kind]])) for kind in chosen]
-        images, distances, masks = (np.stack(arrays) for arrays in zip(*parts, strict=True))
-        return Patches(images, distances, masks)
+        return [self._place(self._kinds[self._names[kind]]) for kind in chosen]
 
-    def _centre(self, kind: _Kind) -> tuple[Field, NDArray[np.intp]]:
+    def _place(self, kind: _Kind) -> Place:
         number = self._rng.choice(len(kind.fields), p=kind.weights)
-        field = self._fields[kind.fields[number]]
-        point = self._rng.choice(kind.points[number])
-        return field, np.array(np.unravel_index(point, field.checked.shape))
-
-    def _cut(self, field: Field, centre: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        shift = self._rng.integers(-self._shift, self._shift + 1)
-        starts = centre + shift - np.array(self._size) // 2
-        index = np.ix_(
-            *(
-                mirror_index(int(start), int(start) + size, n)
-                for start, size, n in zip(starts, self._size, field.checked.shape, strict=True)
-            )
-        )
-        where: tuple[Any, ...] = (slice(None), *index)
-        targets = field.targets
-        masks = np.stack([targets.classes[index], targets.learn[index], targets.learn_distances[index]])
-        return field.image[where], targets.distances[where], masks.astype(np.uint8)
+        field = kind.fields[number]
+        point = np.unravel_index(self._rng.choice(kind.points[number]), self._shapes[field])
+        return Place(field, np.array(point) + self._rng.integers(-self._shift, self._shift + 1))
 
 
 @dataclass(frozen=True)

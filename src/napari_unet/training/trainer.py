@@ -17,8 +17,8 @@ from napari_unet.events import Event, Notice, StepDone
 from napari_unet.models import Model
 from napari_unet.network import halo, valid_input_size
 from napari_unet.prediction import has_bfloat16, is_out_of_memory, thread_count, threads
-from napari_unet.training.augment import augment, source_size
 from napari_unet.training.losses import loss_of
+from napari_unet.training.patches import PatchReader
 from napari_unet.training.sampling import PatchSampler
 from napari_unet.training.weights import average_into, make_optimizer
 
@@ -93,14 +93,8 @@ class Trainer:
         self._patch = patch_size(model, fields, config)
         self._margin = margin_of(model)
         core = [n - 2 * m for n, m in zip(self._patch, self._margin, strict=True)]
-        self._sampler = PatchSampler(
-            fields,
-            source_size(self._patch, config.augmentation),
-            rng,
-            core=core,
-            mistakes=mistakes,
-            favour_mistakes=config.favour_mistakes,
-        )
+        self._sampler = PatchSampler(fields, core, rng, mistakes=mistakes, favour_mistakes=config.favour_mistakes)
+        self._reader = PatchReader(fields, device)
         self._generator = torch.Generator().manual_seed(config.seed)
         layout = torch.channels_last if self._spec.spatial_dims == 2 else torch.channels_last_3d
         self._network: UNet = model.network.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -204,14 +198,8 @@ class Trainer:
         self._remember()
 
     def _draw(self) -> _Batch:
-        patches = self._sampler.draw(self._config.batch)
-        arrays = (patches.image, patches.distances, patches.masks)
-        image, distances, masks = augment(
-            *(torch.from_numpy(array).to(self.device, torch.float32) for array in arrays),
-            patch=self._patch,
-            config=self._config.augmentation,
-            generator=self._generator,
-        )
+        places = self._sampler.draw(self._config.batch)
+        image, distances, masks = self._reader.read(places, self._patch, self._config.augmentation, self._generator)
         inner = [slice(m, n - m) for n, m in zip(self._patch, self._margin, strict=True)]
         core = (slice(None), slice(None), *inner)
         return _Batch(image, distances[core], masks[core])
