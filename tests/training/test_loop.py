@@ -28,8 +28,9 @@ from napari_unet import (
     train,
 )
 from napari_unet.errors import ConfigError, ImageError, TrainingError
-from napari_unet.events import Event, StepDone, Validated
+from napari_unet.events import Event, Notice, Score, StepDone, Validated
 from napari_unet.models import load_model_file
+from napari_unet.training.patches import PatchReader
 from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS
 
 MakeSpec = Callable[..., ModelSpec]
@@ -287,7 +288,69 @@ def test_held_out_images_are_not_learned_from(tiny_spec: MakeSpec, quick: Quick,
     assert len(learned_from) == made["fields"] == 6 - made["held_out_fields"] < 6
 
 
+def flat_scores(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    scores = iter(values)
+    monkeypatch.setattr(
+        "napari_unet.training.run.score", lambda *_, **__: Score(next(scores), 0.5, MIN_HELD_OUT_OBJECTS)
+    )
+
+
+def test_user_is_told_once_when_it_no_longer_improves(
+    tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat_scores(monkeypatch, [0.1, 0.5, 0.5, 0.4, 0.4, 0.5, *[0.3] * 20])
+    events, _ = drain(iter_train(disc_samples(6), quick(steps=12, validation=0.3), spec=tiny_spec()))
+    told = [n for n, event in enumerate(events) if isinstance(event, Notice)]
+    assert len(told) == 1
+    assert isinstance(events[told[0]], Notice)
+    assert "you can stop" in events[told[0]].message
+    assert sum(isinstance(event, Validated) for event in events[: told[0]]) == 6
+
+
+def test_patience_ends_the_training_and_keeps_the_best(
+    tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat_scores(monkeypatch, [0.1, 0.5, *[0.2] * 20])
+    config = quick(steps=24, validation=0.3, patience=3)
+    events, trained = drain(iter_train(disc_samples(6), config, spec=tiny_spec()))
+    validated = [event for event in events if isinstance(event, Validated)]
+    assert [event.is_best for event in validated] == [True, True, False, False, False]
+    assert len(losses(trained)) == validated[-1].step < 24
+    assert not trained.stopped, "nobody told it to"
+    flat_scores(monkeypatch, [0.1, 0.5, *[0.2] * 20])
+    shorter = iter_train(disc_samples(6), config, spec=tiny_spec())
+    for event in shorter:
+        if event == validated[1]:
+            break
+    at_best = shorter.gi_frame.f_locals["run"].result()
+    assert same(weights(at_best), weights(trained.model))
+
+
 # fine-tuning
+
+
+def test_what_is_rehearsed_is_a_share_of_each_batch_and_never_held_out(
+    disc_training: Trained, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[int]] = []
+    read = PatchReader.read
+
+    def watched(self: PatchReader, places: Any, *others: Any) -> Any:
+        drawn.append([place.field for place in places])
+        return read(self, places, *others)
+
+    monkeypatch.setattr(PatchReader, "read", watched)
+    config = quick(batch=8, rehearsal=0.25)
+    new, known = disc_samples(2), disc_samples(3)
+    tuned = fine_tune(disc_training.model, new, config, rehearsal=known)
+    assert tuned.model.spec.provenance["fields"] == 2
+    assert len(drawn) == 3
+    for batch in drawn:
+        assert sum(field >= 2 for field in batch) == 2
+        assert max(batch) <= 4
+    without = fine_tune(disc_training.model, new, config)
+    assert not same(weights(tuned.model), weights(without.model))
+    assert max(max(batch) for batch in drawn[3:]) <= 1
 
 
 def test_fine_tuning_leaves_the_model_as_it_was(disc_training: Trained, quick: Quick, disc_samples: Samples) -> None:

@@ -15,7 +15,7 @@ from napari_unet.network import halo
 from napari_unet.training import MIN_HELD_OUT_OBJECTS
 from napari_unet.training.sampling import Field, make_fields
 from napari_unet.training.targets import instance_targets
-from napari_unet.training.validation import compare, hold_out, score_maps, tune_decoder
+from napari_unet.training.validation import Paired, _bootstrap, compare, hold_out, score_maps, tune_decoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -249,6 +249,42 @@ def test_gains_and_losses_are_counted_object_by_object(monkeypatch: pytest.Monke
     before, after = finders(monkeypatch, old, new, spec=spec)
     paired = compare(before, after, [field_of(labels)] * 2, held_out=True)
     assert (paired.gained, paired.lost, paired.total, paired.held_out) == (6, 2, 32, True)
+    assert (paired.false_before, paired.false_after) == (0, 0)
+
+
+def test_false_objects_count_against_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = dots((32, 32))
+    half = np.where(labels <= 8, labels, 0)
+    old, new = ideal_maps(half), ideal_maps(labels)
+    spec = SPEC.model_copy(update={"decoder": DecoderSpec(min_size=0)})
+    before, after = finders(monkeypatch, old, new, spec=spec)
+    paired = compare(before, after, [field_of(half)], held_out=True)
+    assert (paired.gained, paired.lost) == (0, 0)
+    assert (paired.false_before, paired.false_after) == (0, 8)
+    assert paired.advice == "keep"
+
+
+@pytest.mark.parametrize(
+    ("gains", "losses", "total", "held_out", "advice"),
+    [
+        (12, 1, 40, True, "use"), (12, 1, 40, False, "unsure"), (1, 12, 40, True, "keep"), (1, 12, 40, False, "keep"),
+        (3, 2, 40, True, "unsure"), (0, 0, 40, True, "unsure"), (0, 0, 0, True, "unsure"), (1, 0, 40, True, "unsure"),
+    ],
+)  # fmt: skip
+def test_advice_is_given_only_where_it_is_sure(
+    gains: int, losses: int, total: int, held_out: bool, advice: str
+) -> None:
+    better = _bootstrap(gains, losses, total)
+    assert Paired(gains, losses, total, held_out, better=better).advice == advice
+
+
+@given(gains=st.integers(0, 30), losses=st.integers(0, 30), even=st.integers(0, 50))
+def test_bootstrap_is_fair(gains: int, losses: int, even: int) -> None:
+    total = gains + losses + even
+    better = _bootstrap(gains, losses, total)
+    assert 0 <= better <= 1
+    assert better + _bootstrap(losses, gains, total) == pytest.approx(1, abs=0.05)
+    assert (better - 0.5) * (gains - losses) >= -0.05 * abs(gains - losses)
 
 
 def test_gains_of_classes_are_counted_class_by_class(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,9 @@ class TrainConfig(BaseModel):
     """End by itself after so many validations in a row without a better score. None: say so, and go on."""
     favour_mistakes: float = Field(default=0.25, ge=0, le=1)
     """Share of the patches that a fine-tuning draws where the model it starts from is wrong."""
+    rehearsal: float = Field(default=0.25, ge=0, lt=1)
+    """Share of the patches that is drawn from the samples to rehearse, where there are some: what the model knew
+    before is not forgotten."""
     augmentation: AugmentConfig = AugmentConfig()
     """What is varied in the patches."""
     device: str = "auto"

@@ -84,11 +84,13 @@ def fine_tune(
     config: TrainConfig | None = None,
     *,
     in_use: Model | None = None,
+    rehearsal: Sequence[Annotated] = (),
     stop: StopFlag | None = None,
     checkpoint: str | Path | None = None,
 ) -> Trained:
     """Train a model further on checked voxels; see `iter_fine_tune`."""
-    return _drain(iter_fine_tune(model, samples, config, in_use=in_use, stop=stop, checkpoint=checkpoint))
+    steps = iter_fine_tune(model, samples, config, in_use=in_use, rehearsal=rehearsal, stop=stop, checkpoint=checkpoint)
+    return _drain(steps)
 
 
 def iter_train(
@@ -151,18 +153,39 @@ def iter_fine_tune(
     config: TrainConfig | None = None,
     *,
     in_use: Model | None = None,
+    rehearsal: Sequence[Annotated] = (),
     stop: StopFlag | None = None,
     checkpoint: str | Path | None = None,
 ) -> Generator[Event, None, Trained]:
-    """Train a model further, step by step; parameters, events and errors are those of `iter_train`.
+    """Train a model further, step by step; what is not named here is as in `iter_train`.
 
-    The model itself is not changed. `in_use` is the model that the result is compared with, where that is not
-    `model` itself: a fine-tuning starts from the base model again, because stacked ones drift.
+    Parameters
+    ----------
+    model : Model
+        It is not changed.
+    samples : sequence of Annotated
+    config : TrainConfig, optional
+    in_use : Model, optional
+        What the result is compared with, where that is not `model` itself: a fine-tuning starts from the base model
+        again, because stacked ones drift.
+    rehearsal : sequence of Annotated
+        Samples of what the model knew before, against forgetting: `TrainConfig.rehearsal` of the patches come from
+        them. None of them is held out or scored.
+    stop : threading.Event, optional
+    checkpoint : path, optional
+
+    Yields
+    ------
+    StepDone, Validated, Notice
+
+    Returns
+    -------
+    Trained
     """
     config = config or TrainConfig()
     copied = Model(copy.deepcopy(model.network), model.spec)
     rate = config.learning_rate or 7e-4
-    run = Run(copied, samples, config, rate, is_fine_tuning=True, stop=stop, checkpoint=checkpoint)
+    run = Run(copied, samples, config, rate, rehearsal=rehearsal, is_fine_tuning=True, stop=stop, checkpoint=checkpoint)
     return (yield from _iter_run(run, samples, config, parent=in_use or model))
 
 

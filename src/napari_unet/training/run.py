@@ -70,6 +70,8 @@ class Run:
     config : TrainConfig
     rate : float
         Peak of the learning rate.
+    rehearsal : sequence of Annotated
+        Of what the model knew before.
     is_fine_tuning : bool
         Whether the model knows something already: more is then drawn from where it is wrong.
     stop : threading.Event, optional
@@ -84,6 +86,7 @@ class Run:
         config: TrainConfig,
         rate: float,
         *,
+        rehearsal: Sequence[Annotated] = (),
         is_fine_tuning: bool = False,
         stop: StopFlag | None = None,
         checkpoint: str | Path | None = None,
@@ -92,13 +95,16 @@ class Run:
         self._model, self._config, self._rate, self._stop = model, config, rate, stop
         self.spec = model.spec
         self._rng = np.random.default_rng(config.seed)
-        fields = make_fields(samples, model.spec, border=(config.border_weight, config.border_sigma_px))
+        border = (config.border_weight, config.border_sigma_px)
+        fields = make_fields(samples, model.spec, border=border)
         self.fields, self.held_out = hold_out(fields, config.validation, halo(model.network), self._rng)
         # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all
         every = max(1, -(-len(self.held_out) // _MAX_VALIDATION_FIELDS))
         self._looked_at = self.held_out[::every]
         self._path = None if checkpoint is None else Path(checkpoint)
-        self._of = "" if checkpoint is None else fingerprint(config, model, [*self.fields, *self.held_out])
+        self._rehearsal = make_fields(rehearsal, model.spec, border=border)
+        everything = [*self.fields, *self.held_out, *self._rehearsal]
+        self._of = "" if checkpoint is None else fingerprint(config, model, everything)
         self._best = _Best()
         self.history: list[Event] = []
         self.stopped_at: float | None = None
@@ -177,7 +183,16 @@ class Run:
                 mistakes = find_mistakes(
                     self._model, self.fields, PredictConfig(device=str(device), precision="float32")
                 )
-        self._trainer = Trainer(self._model, self.fields, config, self._rate, self._rng, device, mistakes=mistakes)
+        self._trainer = Trainer(
+            self._model,
+            self.fields,
+            config,
+            self._rate,
+            self._rng,
+            device,
+            mistakes=mistakes,
+            rehearsal=self._rehearsal,
+        )
         budget.begin()
         if saved is not None:
             tensors, state, self.history = saved

@@ -19,7 +19,7 @@ from napari_unet.network import halo, valid_input_size
 from napari_unet.prediction import has_bfloat16, is_out_of_memory, thread_count, threads
 from napari_unet.training.losses import loss_of
 from napari_unet.training.patches import PatchReader
-from napari_unet.training.sampling import PatchSampler
+from napari_unet.training.sampling import PatchSampler, Place
 from napari_unet.training.weights import average_into, make_optimizer
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Trainer:
     device : torch.device
     mistakes : sequence of ndarray of bool
         Where the model is wrong, for each field; more patches are drawn there.
+    rehearsal : sequence of Field
+        Of what the model knew before; each batch has a share of patches of them.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Trainer:
         device: torch.device,
         *,
         mistakes: Sequence[NDArray[np.bool_]] = (),
+        rehearsal: Sequence[Field] = (),
     ) -> None:
         self._spec = model.spec
         self._config = config
@@ -94,7 +97,10 @@ class Trainer:
         self._margin = margin_of(model)
         core = [n - 2 * m for n, m in zip(self._patch, self._margin, strict=True)]
         self._sampler = PatchSampler(fields, core, rng, mistakes=mistakes, favour_mistakes=config.favour_mistakes)
-        self._reader = PatchReader(fields, device)
+        self._rehearsed = max(1, round(config.batch * config.rehearsal)) if rehearsal and config.rehearsal else 0
+        self._rehearsal = PatchSampler(rehearsal, core, rng) if self._rehearsed else None
+        self._fields = len(fields)
+        self._reader = PatchReader([*fields, *rehearsal], device)
         self._generator = torch.Generator().manual_seed(config.seed)
         layout = torch.channels_last if self._spec.spatial_dims == 2 else torch.channels_last_3d
         self._network: UNet = model.network.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -198,7 +204,9 @@ class Trainer:
         self._remember()
 
     def _draw(self) -> _Batch:
-        places = self._sampler.draw(self._config.batch)
+        places = self._sampler.draw(self._config.batch - self._rehearsed)
+        if self._rehearsal is not None:
+            places += [Place(self._fields + p.field, p.centre) for p in self._rehearsal.draw(self._rehearsed)]
         image, distances, masks = self._reader.read(places, self._patch, self._config.augmentation, self._generator)
         inner = [slice(m, n - m) for n, m in zip(self._patch, self._margin, strict=True)]
         core = (slice(None), slice(None), *inner)

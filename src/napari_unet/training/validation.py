@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ MIN_HELD_OUT_OBJECTS = 20
 """With fewer, a score is noise: nothing is held out and none is shown."""
 
 _BLOCKS_PER_AXIS = 4
+_SURE = 0.9
+_RESAMPLES = 4000
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,31 @@ class Paired:
         True objects looked at.
     held_out : bool
         Whether the training had not seen them.
+    false_before, false_after : int
+        Objects of the old and of the new model that are none.
+    better : float
+        How sure it is that the new model is better, 0 to 1: the share of samples, drawn from these objects with
+        replacement, in which it gains more than it loses (paired bootstrap).
     """
 
     gained: int
     lost: int
     total: int
     held_out: bool
+    false_before: int = 0
+    false_after: int = 0
+    better: float = 0.5
+
+    @property
+    def advice(self) -> Literal["use", "keep", "unsure"]:
+        """What to do: use the new model, keep the old one, or look for oneself.
+
+        On objects that it has learned from a new model does well in any case: that it gains there says nothing,
+        that it loses says much.
+        """
+        if self.better <= 1 - _SURE:
+            return "keep"
+        return "use" if self.held_out and self.better >= _SURE else "unsure"
 
 
 def hold_out(
@@ -142,18 +163,36 @@ def compare(
 
     Fields that are left when `give_up` says so are not looked at.
     """
-    gained = lost = total = 0
+    gained = lost = total = false_before = false_after = 0
     for field in fields:
         if give_up is not None and give_up():
             break
-        old, new = (
+        (old, old_false), (new, new_false) = (
             _found(field, decode(field_maps(model, field, config), model.spec.decoder), model.spec.decoder)
             for model in (before, after)
         )
         gained += sum(new[number] and not old[number] for number in old)
         lost += sum(old[number] and not new[number] for number in old)
         total += len(old)
-    return Paired(gained, lost, total, held_out)
+        false_before += old_false
+        false_after += new_false
+    better = _bootstrap(gained + max(0, false_before - false_after), lost + max(0, false_after - false_before), total)
+    return Paired(gained, lost, total, held_out, false_before, false_after, better)
+
+
+def _bootstrap(gains: int, losses: int, total: int) -> float:
+    """Return how often gains outnumber losses when as many objects are drawn from these with replacement.
+
+    Ties count half. False objects that came or went count beside the true ones.
+    """
+    even = max(0, total - gains - losses)
+    count = gains + losses + even
+    if not gains + losses:
+        return 0.5
+    chances = np.array([gains, losses, even]) / count
+    drawn = np.random.default_rng(0).multinomial(count, chances, size=_RESAMPLES)
+    difference = drawn[:, 0] - drawn[:, 1]
+    return float(np.mean(difference > 0) + 0.5 * np.mean(difference == 0))
 
 
 def field_maps(model: Model, field: Field, config: PredictConfig | None = None) -> NDArray[np.float32]:
@@ -193,11 +232,13 @@ def _matches(field: Field, labels: NDArray[Any], threshold: float = 0.5) -> Matc
     return match_objects(field.targets.objects, labels, threshold, checked=field.checked)
 
 
-def _found(field: Field, labels: NDArray[Any], decoder: DecoderSpec) -> dict[int, bool]:
+def _found(field: Field, labels: NDArray[Any], decoder: DecoderSpec) -> tuple[dict[int, bool], int]:
+    """Return which true objects (classes) are found, and how many false ones there are."""
     if decoder.kind != "argmax":
-        return _matches(field, labels).found
+        matches = _matches(field, labels)
+        return matches.found, matches.false_positives
     truth, labels = field.targets.classes[field.checked], labels[field.checked]
-    return {int(number): iou(truth == number, labels == number) >= 0.5 for number in np.unique(truth) if number}
+    return {int(n): iou(truth == n, labels == n) >= 0.5 for n in np.unique(truth) if n}, 0
 
 
 def _mean_class_iou(field: Field, labels: NDArray[Any]) -> float:
