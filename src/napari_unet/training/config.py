@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from napari_unet.errors import ConfigError
 from napari_unet.training.augment import AugmentConfig
+from napari_unet.training.recipe import from_toml, to_toml
 
 __all__ = ["TrainConfig"]
 
@@ -88,6 +91,45 @@ class TrainConfig(BaseModel):
             "augmentation": augmentation,
         }  # fmt: skip
         return cls(**{**recipe, **changes})
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> TrainConfig:
+        """Read a recipe; settings that it does not name have their defaults.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be read, or a setting is unknown or out of its range.
+        """
+        return from_toml(cls, path)
+
+    def to_toml(self, path: str | Path | None = None) -> str:
+        """Return the recipe as TOML, each setting with its explanation, and write it to `path` if one is given.
+
+        Training again with it, ``steps`` being set, on the same device with as many threads gives the same weights.
+
+        Parameters
+        ----------
+        path : path, optional
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be written there.
+        """
+        text = to_toml(self)
+        if path is not None:
+            try:
+                Path(path).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise ConfigError(
+                    f"The recipe cannot be written to {path} ({error.strerror or error}). Choose another place."
+                ) from error
+        return text
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

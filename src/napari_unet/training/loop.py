@@ -56,6 +56,9 @@ class Trained:
         Against the model that was fine-tuned, on held-out objects, else on those it learned from.
     stopped : bool
         Whether it ended early because it was told to.
+    recipe : TrainConfig
+        The settings with what was chosen for them: device, number format, threads. Keep it beside the model
+        (`TrainConfig.to_toml`): where steps are counted, training with it again gives the same weights.
     """
 
     model: Model
@@ -63,6 +66,7 @@ class Trained:
     score: Score | None = None
     paired: Paired | None = None
     stopped: bool = False
+    recipe: TrainConfig = field(default_factory=TrainConfig)
 
 
 def train(
@@ -218,7 +222,8 @@ def _iter_run(
     spec = result.spec.model_copy(update={"provenance": provenance, "object_diameter_px": diameter})
     run.forget_checkpoint()
     model = Model(result.network.eval().requires_grad_(True), spec)
-    return Trained(model, run.history, final, paired, run.stopped)
+    recipe = config.model_copy(update=run.chosen)
+    return Trained(model, run.history, final, paired, run.stopped, recipe)
 
 
 def _scored(result: Model, run: Run, config: TrainConfig) -> tuple[Model, Score | None]:

@@ -130,6 +130,12 @@ class Run:
         """CPU threads of the steps."""
         return self._trainer.threads
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What was chosen for the settings that were left open."""
+        trainer = self._trainer
+        return {"device": str(trainer.device), "precision": trainer.precision, "threads": trainer.threads}
+
     def events(self) -> Iterator[Event]:
         """Train; yields what happens."""
         budget = Budget(self._config)
