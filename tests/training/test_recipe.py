@@ -54,6 +54,15 @@ def test_recipe_names_only_what_differs_from_the_defaults(tmp_path: Path) -> Non
     assert TrainConfig.from_toml(file) == TrainConfig(minutes=2, batch=4, augmentation=AugmentConfig(flip=False))
 
 
+def test_changes_to_a_recipe_take_the_place_of_its_settings() -> None:
+    recipe = TrainConfig(steps=100, batch=3)
+    assert recipe.changed(minutes=None, seed=None) == recipe
+    assert recipe.changed(minutes=2, seed=5) == TrainConfig(minutes=2, batch=3, seed=5)
+    assert recipe.changed(steps=7).steps == 7
+    with pytest.raises(ValueError, match="batch"):
+        recipe.changed(batch=0)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -309,20 +309,22 @@ def test_a_network_that_only_gives_nonsense_is_told(
 def test_device_whose_first_steps_do_not_lower_the_loss_is_not_used(
     there: str, used: bool, tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trust.first_losses
+    real, on_cpu = trust.first_losses, list[float]()
 
-    def fake(device: torch.device, *arguments: Any) -> list[float]:
-        on_cpu = real(torch.device("cpu"), *arguments)
+    def fake(device: torch.device, *arguments: Any, **steps: int) -> list[float]:
+        if device.type == "cpu":
+            on_cpu.extend(real(device, *arguments))
+            return on_cpu
         wrong = {"as the CPU": on_cpu, "flat": on_cpu[:1] * 20, "nan": [float("nan")] * 20, "none": []}
-        return on_cpu if device.type == "cpu" else wrong[there]
+        return wrong[there]
 
     asked: list[str] = []
 
     class FakeTrainer(run.Trainer):
-        def __init__(self, *arguments: Any) -> None:
+        def __init__(self, *arguments: Any, **options: Any) -> None:
             *others, device = arguments
             asked.append(str(device))
-            super().__init__(*others, torch.device("cpu"))
+            super().__init__(*others, torch.device("cpu"), **options)
 
     monkeypatch.setattr(trust, "first_losses", fake)
     monkeypatch.setattr(run, "pick_device", lambda name: torch.device("mps"))

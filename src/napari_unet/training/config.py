@@ -107,6 +107,20 @@ class TrainConfig(BaseModel):
         """
         return from_toml(cls, path)
 
+    def changed(self, **settings: Any) -> TrainConfig:
+        """Return the recipe with other values for some settings; None leaves one as it is.
+
+        Minutes take the place of steps, and steps that of minutes.
+
+        Examples
+        --------
+        >>> TrainConfig(steps=100).changed(minutes=2, seed=None).steps is None
+        True
+        """
+        given = {name: value for name, value in settings.items() if value is not None}
+        replaced = {"minutes", "steps"} if given.keys() & {"minutes", "steps"} else set()
+        return TrainConfig.model_validate({**self.model_dump(exclude=replaced), **given})
+
     def to_toml(self, path: str | Path | None = None) -> str:
         """Return the recipe as TOML, each setting with its explanation, and write it to `path` if one is given.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["first_losses", "is_trusted"]
 
 _STEPS = 20
+_CPU_SECONDS = 10.0
 
 
 def is_trusted(device: torch.device, model: Model, fields: Sequence[Field], config: TrainConfig, rate: float) -> bool:
@@ -37,21 +39,30 @@ def is_trusted(device: torch.device, model: Model, fields: Sequence[Field], conf
         return True
     on_cpu = first_losses(torch.device("cpu"), model, fields, config, rate)
     try:
-        there = first_losses(device, model, fields, config, rate)
+        there = first_losses(device, model, fields, config, rate, steps=len(on_cpu))
     except (RuntimeError, TrainingError):  # an operation that it lacks, or losses that are no numbers
         return False
     if len(there) < len(on_cpu) or not all(map(math.isfinite, there)):
         return False
-    start, end = float(np.mean(on_cpu[:3])), float(np.mean(on_cpu[-5:]))
+    few = max(1, len(on_cpu) // 4)
+    start, end, end_there = (float(np.mean(part)) for part in (on_cpu[:few], on_cpu[-few:], there[-few:]))
     # half of the way down is enough: number formats and the order of sums differ
-    slack = max(0.5 * (start - end), 0.1 * abs(end))
-    return float(np.mean(there[-5:])) <= end + slack
+    return end_there <= end + max(0.5 * (start - end), 0.1 * abs(end))
 
 
 def first_losses(
-    device: torch.device, model: Model, fields: Sequence[Field], config: TrainConfig, rate: float
+    device: torch.device,
+    model: Model,
+    fields: Sequence[Field],
+    config: TrainConfig,
+    rate: float,
+    *,
+    steps: int = _STEPS,
 ) -> list[float]:
-    """Return the losses of the first steps of a training on a device; the model stays as it is."""
+    """Return the losses of the first steps of a training on a device; the model stays as it is.
+
+    On the CPU as many of them as go into ten seconds, but three at least: a large network is slow there.
+    """
     margin = max(halo(model.network)) if model.network.padding == "valid" else 0
     patch = (64 if model.spec.spatial_dims == 2 else 32) + 2 * margin
     small = config.model_copy(update={"steps": _STEPS, "minutes": None, "batch": 2, "patch": patch})
@@ -59,5 +70,10 @@ def first_losses(
         Model(copy.deepcopy(model.network), model.spec), fields, small, rate, np.random.default_rng(0), device
     )
     budget = Budget(small)
-    events = [event for _ in range(_STEPS) for event in trainer.step(budget)]
-    return [event.loss for event in events if isinstance(event, StepDone)]
+    losses: list[float] = []
+    begin = time.monotonic()
+    for number in range(steps):
+        if device.type == "cpu" and number >= 3 and time.monotonic() > begin + _CPU_SECONDS:
+            break
+        losses += [event.loss for event in trainer.step(budget) if isinstance(event, StepDone)]
+    return losses
