@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from napari_unet.correction import Journal
+from napari_unet.correction.journal import DEPTH
 
 SCRIPT = Path(__file__).with_name("crash_session.py")
 KILLS = 200 if os.environ.get("NAPARI_UNET_LONG") else 20
@@ -60,7 +61,7 @@ def test_killed_at_random_instants(tmp_path, rng):
             np.testing.assert_array_equal(found_status, status)
             if len(store.journal) != len(journal):  # an action that changes nothing to be seen
                 journal = before[2]
-            assert len(store.journal) == len(journal)
+            assert min(len(store.journal), DEPTH) == min(len(journal), DEPTH)
             assert store.journal.corrected == journal.corrected
             assert store.close()
             following = begun + 1

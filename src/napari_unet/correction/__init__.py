@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         confirm_object,
         delete_object,
         enclosed_holes,
+        mark,
         object_box,
         refill,
         stroke,
@@ -23,22 +24,30 @@ if TYPE_CHECKING:
     from napari_unet.correction.finding import WhenChanged, has_store
     from napari_unet.correction.identity import ImageIdentity, identify
     from napari_unet.correction.journal import Journal
+    from napari_unet.correction.objects import ObjectTable, count_pieces
+    from napari_unet.correction.proposals import Proposal, accept_proposal, propose
     from napari_unet.correction.recents import RecentWork, recent
     from napari_unet.correction.snapshots import snapshot
     from napari_unet.correction.store import Store, open_store
+    from napari_unet.correction.through_z import extend_object, interpolate_object
+    from napari_unet.correction.tools import cut_object, fill_holes, merge_objects, split_object
     from napari_unet.correction.writer import Saving
 
 _HOMES = {
     "edits": [
-        "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "object_box", "refill",
-        "stroke",
+        "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "mark", "object_box",
+        "refill", "stroke",
     ],
     "finding": ["WhenChanged", "has_store"],
     "identity": ["ImageIdentity", "identify"],
     "journal": ["Journal"],
+    "objects": ["ObjectTable", "count_pieces"],
+    "proposals": ["Proposal", "accept_proposal", "propose"],
     "recents": ["RecentWork", "recent"],
     "snapshots": ["snapshot"],
     "store": ["Store", "open_store"],
+    "through_z": ["extend_object", "interpolate_object"],
+    "tools": ["cut_object", "fill_holes", "merge_objects", "split_object"],
     "writer": ["Saving"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -48,21 +57,33 @@ __all__ = [
     "Edit",
     "ImageIdentity",
     "Journal",
+    "ObjectTable",
+    "Proposal",
     "RecentWork",
     "Saving",
     "Store",
     "WhenChanged",
+    "accept_proposal",
     "complete_area",
     "confirm_object",
+    "count_pieces",
+    "cut_object",
     "delete_object",
     "enclosed_holes",
+    "extend_object",
+    "fill_holes",
     "has_store",
     "identify",
+    "interpolate_object",
+    "mark",
+    "merge_objects",
     "object_box",
     "open_store",
+    "propose",
     "recent",
     "refill",
     "snapshot",
+    "split_object",
     "stroke",
 ]
 

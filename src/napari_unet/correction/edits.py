@@ -21,6 +21,8 @@ __all__ = [
     "confirm_object",
     "delete_object",
     "enclosed_holes",
+    "make_edit",
+    "mark",
     "object_box",
     "refill",
     "stroke",
@@ -92,26 +94,50 @@ def object_box(labels: NDArray[Any], number: int) -> Box | None:
     return box
 
 
-def delete_object(labels: NDArray[Any], status: NDArray[np.uint8], number: int) -> Edit | None:
-    """Remove an object: its voxels become checked background. None if there is no such object."""
-    box = object_box(labels, number)
+def delete_object(labels: NDArray[Any], status: NDArray[np.uint8], number: int, box: Box | None = None) -> Edit | None:
+    """Remove an object: its voxels become checked background. None if there is no such object.
+
+    `box`, where it is known, saves the search for the object.
+    """
+    box = box or object_box(labels, number)
     if box is None:
         return None
     inside = labels[box] == number
-    return _edit(labels, status, box, "delete", number, np.where(inside, 0, labels[box]), inside)
+    after = np.where(inside, 0, labels[box])
+    return make_edit(labels, status, box, "delete", after, inside, frozenset({number}))
 
 
-def confirm_object(labels: NDArray[Any], status: NDArray[np.uint8], number: int) -> Edit | None:
-    """Declare an object right in all its planes. None if there is no such object."""
-    box = object_box(labels, number)
+def confirm_object(labels: NDArray[Any], status: NDArray[np.uint8], number: int, box: Box | None = None) -> Edit | None:
+    """Declare an object right in all its planes. None if there is no such object.
+
+    `box`, where it is known, saves the search for the object.
+    """
+    box = box or object_box(labels, number)
     if box is None:
         return None
-    return _edit(labels, status, box, "object is right", None, labels[box], labels[box] == number)
+    return make_edit(labels, status, box, "object is right", labels[box], labels[box] == number)
+
+
+def mark(labels: NDArray[Any], status: NDArray[np.uint8], box: Box, where: NDArray[np.bool_], value: Status) -> Edit:
+    """Set the status of voxels and leave the labels: the brushes *ignore* and *forget*, and taking a check back.
+
+    Parameters
+    ----------
+    labels, status : ndarray
+        The whole arrays.
+    box : tuple of slice
+    where : ndarray of bool
+        In the shape of the box.
+    value : Status
+    """
+    now, before = labels[box].copy(), status[box].copy()
+    what = {Status.CHECKED: "right", Status.IGNORE: "ignore", Status.UNCHECKED: "forget"}[value]
+    return Edit(box, now, now, before, np.where(where, np.uint8(value), before), what)
 
 
 def complete_area(labels: NDArray[Any], status: NDArray[np.uint8], box: Box) -> Edit:
     """Declare everything in a box right, empty places too. What is ignored stays ignored."""
-    return _edit(labels, status, box, "complete", None, labels[box], np.ones(labels[box].shape, bool))
+    return make_edit(labels, status, box, "complete", labels[box], np.ones(labels[box].shape, bool))
 
 
 def stroke(
@@ -219,23 +245,23 @@ def _partners(predicted: NDArray[Any], kept_labels: NDArray[Any], count: int) ->
     return partner
 
 
-def _edit(
+def make_edit(
     labels: NDArray[Any],
     status: NDArray[np.uint8],
     box: Box,
     what: str,
-    corrected: int | None,
     after: NDArray[Any],
     checked: NDArray[np.bool_],
+    corrected: frozenset[int] = frozenset(),
 ) -> Edit:
+    """Return the edit that writes `after` into a box and checks some of it; what is ignored stays ignored."""
     status_before = status[box].copy()
-    checked = checked & (status_before != Status.IGNORE)
     return Edit(
         box=box,
         labels_before=labels[box].copy(),
-        labels_after=after.copy(),
+        labels_after=after.astype(labels.dtype),
         status_before=status_before,
-        status_after=np.where(checked, np.uint8(Status.CHECKED), status_before),
+        status_after=np.where(checked & (status_before != Status.IGNORE), np.uint8(Status.CHECKED), status_before),
         what=what,
-        corrected=frozenset() if corrected is None else frozenset({corrected}),
+        corrected=corrected,
     )

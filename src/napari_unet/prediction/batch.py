@@ -23,10 +23,10 @@ from napari_unet.images import (
     write_rois,
 )
 from napari_unet.models import model_hash
+from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.measurements import Table, measure
 from napari_unet.prediction.outputs import Format, digest, label_paths, rois_path, same_recipe
 from napari_unet.prediction.predict import iter_predict
-from napari_unet.prediction.config import PredictConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -1,0 +1,165 @@
+"""Where each object is, kept up to date edit by edit: no click searches the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_unet.annotation import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.correction.edits import Box, Edit
+
+__all__ = ["ObjectTable", "count_pieces"]
+
+_MANY = 2**18
+"""Voxels from which counting beats sorting."""
+
+
+class ObjectTable:
+    """Bounding box, size and checked voxels of each object.
+
+    Built once from the whole arrays; an update costs time by the size of the edit and of the objects it shrinks.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+    status : ndarray of uint8
+    """
+
+    def __init__(self, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        self._boxes: dict[int, Box] = {}
+        self._sizes: dict[int, int] = {}
+        self._checked: dict[int, int] = {}
+        if labels.any():
+            found = ndi.find_objects(labels)
+            self._boxes = {number: box for number, box in enumerate(found, start=1) if box is not None}
+            for plane, known in zip(labels, status, strict=True):
+                _add(self._sizes, plane, 1)
+                _add(self._checked, plane[known == Status.CHECKED], 1)
+
+    def update(self, edit: Edit, labels: NDArray[Any], *, reverted: bool = False) -> None:
+        """Follow an edit that was applied to the labels, or reverted."""
+        old, new = (edit.labels_before, edit.status_before), (edit.labels_after, edit.status_after)
+        if reverted:
+            old, new = new, old
+        relabelled = old[0] != new[0]
+        changed = relabelled | (old[1] != new[1])
+        for (numbers, known), sign in ((old, -1), (new, 1)):
+            _add(self._checked, numbers[changed & (known == Status.CHECKED)], sign)
+        lost, gained = (_counts(numbers[relabelled]) for numbers in (old[0], new[0]))
+        _apply(self._sizes, lost, -1)
+        _apply(self._sizes, gained, 1)
+        touched = np.union1d(lost[0], gained[0])
+        here = _boxes_in(new[0], touched[touched > 0], edit.box)
+        shrunk = {int(number) for number in lost[0]}
+        for number in map(int, touched[touched > 0]):
+            before, now = self._boxes.pop(number, None), here.get(number)
+            if number not in self._sizes:
+                continue
+            if before is None or _contains(edit.box, before):
+                box = now
+            elif number not in shrunk and now is not None:
+                box = _union(before, now)
+            else:
+                box = _tighten(labels, number, before if now is None else _union(before, now))
+            if box is not None:
+                self._boxes[number] = box
+
+    def box(self, number: int) -> Box | None:
+        """Return the bounding box of an object, None if there is none of that number."""
+        return self._boxes.get(number)
+
+    def size(self, number: int) -> int:
+        """Return how many voxels an object has."""
+        return self._sizes.get(number, 0)
+
+    def is_checked(self, number: int) -> bool:
+        """Whether something of an object is checked."""
+        return number in self._checked
+
+    @property
+    def checked(self) -> int:
+        """How many objects are checked."""
+        return len(self._checked)
+
+    @property
+    def highest(self) -> int:
+        """The highest number."""
+        return max(self._boxes, default=0)
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._boxes)
+
+
+def count_pieces(labels: NDArray[Any], number: int, box: Box, reach: int = 3) -> int:
+    """Return in how many pieces an object is. Pieces up to 2 `reach` voxels apart count as one.
+
+    More than one is worth a look: two cells with one number, or a stroke that joined what it should not.
+    """
+    inside = np.pad(labels[box] == number, reach)
+    count: int = ndi.label(ndi.binary_dilation(inside, iterations=reach))[1]
+    return count
+
+
+def _counts(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the numbers other than 0 among values, and how often each occurs."""
+    if values.size > _MANY:
+        counts = np.bincount(values.ravel())
+        numbers = np.flatnonzero(counts)
+        return numbers[numbers > 0], counts[numbers[numbers > 0]]
+    numbers, counts = np.unique(values, return_counts=True)
+    return numbers[numbers > 0], counts[numbers > 0]
+
+
+def _add(table: dict[int, int], values: NDArray[Any], sign: int) -> None:
+    _apply(table, _counts(values), sign)
+
+
+def _apply(table: dict[int, int], counts: tuple[NDArray[Any], NDArray[np.int64]], sign: int) -> None:
+    for number, count in zip(counts[0].tolist(), counts[1].tolist(), strict=True):
+        total = table.get(number, 0) + sign * count
+        if total:
+            table[number] = total
+        else:
+            table.pop(number, None)
+
+
+def _boxes_in(labels: NDArray[Any], numbers: NDArray[Any], outer: Box) -> dict[int, Box]:
+    """Return the boxes, in the image, of some numbers in the labels of a box."""
+    if not numbers.size:
+        return {}
+    if labels.size > _MANY:
+        places = np.zeros(max(int(labels.max()), int(numbers.max())) + 1, np.int32)
+        places[numbers] = np.arange(1, numbers.size + 1)
+        compact = places[labels]
+    else:
+        at = np.minimum(np.searchsorted(numbers, labels), numbers.size - 1)
+        compact = np.where(numbers[at] == labels, at + 1, 0)
+    found = ndi.find_objects(compact, max_label=numbers.size)
+    return {
+        int(number): tuple(slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, outer, strict=True))
+        for number, box in zip(numbers, found, strict=True)
+        if box is not None
+    }
+
+
+def _contains(outer: Box, inner: Box) -> bool:
+    return all(o.start <= i.start and i.stop <= o.stop for o, i in zip(outer, inner, strict=True))
+
+
+def _union(one: Box, other: Box) -> Box:
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+
+
+def _tighten(labels: NDArray[Any], number: int, box: Box) -> Box | None:
+    return _boxes_in(labels[box], np.array([number]), box).get(number)
