@@ -253,7 +253,7 @@ class JournalWriter:
                 if hurry:
                     self._hurry = False
                 self._wake.notify_all()
-                if self._closing and (self._problem or not self._queue):
+                if closing and (self._problem or not self._queue):
                     return
 
     def _encode(self, batch: list[tuple[int, Kind, Edit | int, float]]) -> None:
