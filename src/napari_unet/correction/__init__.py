@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.journal import Journal
     from napari_unet.correction.objects import ObjectTable, count_pieces
     from napari_unet.correction.proposals import Proposal, accept_proposal, propose
+    from napari_unet.correction.queue import Place, are_we_done, doubtful_places, tell_counts
     from napari_unet.correction.recents import RecentWork, recent
     from napari_unet.correction.snapshots import snapshot
     from napari_unet.correction.store import Store, open_store
@@ -43,6 +44,7 @@ _HOMES = {
     "journal": ["Journal"],
     "objects": ["ObjectTable", "count_pieces"],
     "proposals": ["Proposal", "accept_proposal", "propose"],
+    "queue": ["Place", "are_we_done", "doubtful_places", "tell_counts"],
     "recents": ["RecentWork", "recent"],
     "snapshots": ["snapshot"],
     "store": ["Store", "open_store"],
@@ -58,17 +60,20 @@ __all__ = [
     "ImageIdentity",
     "Journal",
     "ObjectTable",
+    "Place",
     "Proposal",
     "RecentWork",
     "Saving",
     "Store",
     "WhenChanged",
     "accept_proposal",
+    "are_we_done",
     "complete_area",
     "confirm_object",
     "count_pieces",
     "cut_object",
     "delete_object",
+    "doubtful_places",
     "enclosed_holes",
     "extend_object",
     "fill_holes",
@@ -85,6 +90,7 @@ __all__ = [
     "snapshot",
     "split_object",
     "stroke",
+    "tell_counts",
 ]
 
 

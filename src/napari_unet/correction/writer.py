@@ -236,11 +236,11 @@ class JournalWriter:
             try:
                 self._encode(batch)
                 self._write()
-                self._say("")
                 self._since_tidy += len(batch)
                 if not batch or hurry or closing or self._since_tidy > _UNTIDY:
                     self._since_tidy = 0
                     self._keep_house(to_the_end=hurry or closing)
+                self._say("")
             except OSError as error:
                 self._say(
                     f"Saving to {self._where} fails ({error.strerror or error}). You can go on: changes are kept in "
