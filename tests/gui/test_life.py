@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import QEvent, QThreadPool
 from qtpy.QtWidgets import QApplication
 
-from napari_unet.gui import learning, workbench
+from napari_unet.gui import learning, segmenting
 from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.panel import UNetPanel
 from napari_unet.gui.session import JobState
@@ -154,7 +154,7 @@ def test_an_error_inside_a_job_reaches_the_status_line(user, monkeypatch, caplog
     user.press("complete")
     labels, status = user.labels, user.status
     for name, module, core in [
-        ("segment", workbench, "iter_predict"),
+        ("segment", segmenting, "iter_predict"),
         ("train", learning, "iter_fine_tune"),
     ]:
         for broken in (at_once, later):
@@ -181,7 +181,7 @@ def test_an_error_of_the_preview_leaves_the_choice(user, monkeypatch, caplog, tr
 
     user.segment()
     user.press("complete")
-    monkeypatch.setattr(workbench, "iter_predict", broken)
+    monkeypatch.setattr(segmenting, "iter_predict", broken)
     user.train()
     assert "no room" in user.says
     caplog.clear()

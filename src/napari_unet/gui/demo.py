@@ -78,6 +78,10 @@ def act(folder: Path) -> int:
     return 0
 
 
+_PATIENCE_SECONDS = 3.0
+"""How long a button may take to become enabled: counts follow the camera with a delay."""
+
+
 class ScriptedUser:
     """Clicks buttons and paints in the canvas of a real window, and looks at what comes of it.
 
@@ -123,6 +127,9 @@ class ScriptedUser:
     def press(self, name: str) -> None:
         """Click a button of the panel."""
         button: QPushButton | None = self.panel.findChild(QPushButton, name)
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while button is not None and not button.isEnabled() and time.monotonic() < end:
+            self.pause()
         if button is None or not button.isVisible() or not button.isEnabled():
             raise DemoError(f"the button {name!r} cannot be pressed; the panel says: {self.session.message}")
         _mouse_and_keys.mouseClick(button, Qt.MouseButton.LeftButton)
