@@ -168,7 +168,7 @@ def shipped(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", type=int, default=2048, help="side of the plane")
+    parser.add_argument("--size", type=int, help="side of the plane (default: 2048; quick: 1024)")
     parser.add_argument("--volume", type=int, nargs=3, default=[32, 256, 256])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--cpu-time", action="store_true", help="count the processor's seconds")
@@ -176,7 +176,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["nuclei", "2015", "3-D", "shipped"])
     options = parser.parse_args()
     if options.quick:
-        options.size, options.volume, options.repeat = min(options.size, 1024), [16, 128, 128], 1
+        options.volume, options.repeat = [16, 128, 128], 1
+    options.size = options.size or (1024 if options.quick else 2048)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, median of {options.repeat}")
     for name, network, size in networks(options):
         if name.split(",")[0] in options.only:

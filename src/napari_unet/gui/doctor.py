@@ -163,9 +163,9 @@ def _check_nvidia() -> Finding | None:
     if card is None:
         return None
     problem = unused_card(_torch())
-    return (
-        Finding("NVIDIA card", problem.found, False, problem.advice) if problem else Finding("NVIDIA card", card, True)
-    )
+    if problem is not None:
+        return Finding("NVIDIA card", problem.found, False, problem.advice)
+    return Finding("NVIDIA card", card, True)
 
 
 def _check_memory() -> Finding:
