@@ -16,6 +16,7 @@ from napari_unet import (
     ClassSpec,
     Model,
     ModelSpec,
+    PredictConfig,
     Status,
     TrainConfig,
     Trained,
@@ -30,7 +31,9 @@ from napari_unet import (
 from napari_unet.errors import ConfigError, ImageError, TrainingError
 from napari_unet.events import Event, Notice, Score, StepDone, Validated
 from napari_unet.models import load_model_file
+from napari_unet.training.giving_back import give_back
 from napari_unet.training.patches import PatchReader
+from napari_unet.training.sampling import make_fields
 from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS
 
 MakeSpec = Callable[..., ModelSpec]
@@ -473,3 +476,54 @@ def test_training_that_runs_away_is_told(tiny_spec: MakeSpec, quick: Quick, disc
 def test_settings_have_ranges(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TrainConfig(**wrong)
+
+
+def test_fine_tuning_gives_back_a_share_of_the_base(
+    disc_training: Trained, quick: Quick, disc_samples: Samples
+) -> None:
+    samples, base = disc_samples(1), weights(disc_training.model)
+    free, half = (fine_tune(disc_training.model, samples, quick(base_share=share)) for share in (0, 0.5))
+    for name, learned in weights(free.model).items():
+        if learned.is_floating_point():
+            torch.testing.assert_close(weights(half.model)[name], (learned + base[name]) / 2)
+    assert half.model.spec.provenance["base_share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"),
+    [([0.7, 0.7, 0.7], 0.5), ([0.695, 0.7, 0.7], 0.5), ([0.5, 0.7, 0.7], 0.25), ([0.5, 0.6, 0.7], 0.0)],
+)
+def test_the_share_is_the_largest_that_the_corrections_allow(
+    scores: list[float],
+    share: float,
+    disc_training: Trained,
+    quick: Quick,
+    disc_samples: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = iter(scores)
+    monkeypatch.setattr("napari_unet.training.giving_back.own_score", lambda *_, **__: next(values))
+    tuned = fine_tune(disc_training.model, disc_samples(1), quick())
+    assert tuned.model.spec.provenance["base_share"] == share
+
+
+def test_nothing_is_given_back_of_what_the_corrections_need(
+    disc_training: Trained, quick: Quick, disc_samples: Samples
+) -> None:
+    """A base that knows nothing has nothing to give back."""
+    spec = disc_training.model.spec
+    ignorant = Model(spec.build_network().eval(), spec)
+    with torch.no_grad():
+        for parameter in ignorant.network.parameters():
+            parameter.zero_()
+        ignorant.network.head.bias.fill_(-20)
+    candidate, share = give_back(
+        ignorant,
+        disc_training.model,
+        make_fields(disc_samples(2), spec),
+        "auto",
+        PredictConfig(),
+        give_up=lambda: False,
+    )
+    assert share == 0.0
+    assert same(weights(candidate), weights(disc_training.model))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 configs = st.builds(
     TrainConfig,
     steps=st.none() | st.integers(1, 10**6),
-    learning_rate=st.none() | st.floats(1e-9, 10),
+    learning_rate=st.floats(1e-9, 10),
+    base_share=st.just("auto") | st.floats(0, 0.99),
     optimizer=st.sampled_from(["adamw", "sgd"]),
     momentum=st.floats(0, 0.999),
     device=st.sampled_from(["auto", "cpu", "cuda:1", 'a "strange" \\name\n']),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from napari_unet.errors import ConfigError
 from napari_unet.training.augment import AugmentConfig
@@ -23,13 +23,18 @@ class TrainConfig(BaseModel):
     """How long to train. Give minutes or steps; neither: 5 minutes."""
     steps: int | None = Field(default=None, ge=1)
     """How many steps to train: with the same seed, device and threads the result is the same."""
-    batch: int = Field(default=8, ge=1)
-    """Patches per step."""
+    batch: int | None = Field(default=None, ge=1)
+    """Patches per step. None: 8 from scratch, 4 for fine-tuning: in the first minutes it is the number of steps that
+    counts."""
     patch: int | None = Field(default=None, ge=32)
-    """Edge of a patch in pixels, as the network sees it. None: 192 for planes, 64 for volumes (z: as deep as the
-    stack, at most 32); valid convolutions see their margin beyond that."""
-    learning_rate: float | None = Field(default=None, gt=0)
-    """Peak of the learning rate. None: 0.002 from scratch, 0.0007 for fine-tuning."""
+    """Edge of a patch in pixels, as the network sees it. None: for planes 192 from scratch and 128 for fine-tuning, for
+    volumes 64 (z: as deep as the stack, at most 32); valid convolutions see their margin beyond that."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak of the learning rate."""
+    base_share: float | Literal["auto"] = "auto"
+    """Share of the weights of the model it starts from that is mixed into the result of a fine-tuning: what the
+    corrections do not need stays as it was. auto: the largest of 0.5, 0.25 and 0 at which the corrections are found as
+    well as without."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or stochastic gradient descent with momentum, as in the paper."""
     momentum: float = Field(default=0.99, ge=0, lt=1)
@@ -144,6 +149,13 @@ class TrainConfig(BaseModel):
                     f"The recipe cannot be written to {path} ({error.strerror or error}). Choose another place."
                 ) from error
         return text
+
+    @field_validator("base_share")
+    @classmethod
+    def _is_share(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0 <= value < 1:
+            raise ValueError("the share is from 0 to below 1, or auto")
+        return value
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

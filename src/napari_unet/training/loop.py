@@ -16,9 +16,11 @@ from napari_unet.events import Event, Score, StepDone
 from napari_unet.models import Model, ModelSpec
 from napari_unet.prediction import PredictConfig, threads
 from napari_unet.training.config import TrainConfig
+from napari_unet.training.giving_back import give_back
 from napari_unet.training.metrics import median_diameter
 from napari_unet.training.run import Run
 from napari_unet.training.timing import remember_step_time
+from napari_unet.training.trainer import resolved
 from napari_unet.training.validation import (
     MIN_HELD_OUT_OBJECTS,
     Paired,
@@ -146,9 +148,10 @@ def iter_train(
         network = spec.build_network()
     if start is not None:
         take_weights(network, start.network)
-    rate = config.learning_rate or 2e-3
-    run = Run(Model(network, spec), samples, config, rate, stop=stop, checkpoint=checkpoint)
-    return (yield from _iter_run(run, samples, config, parent=None))
+    model = Model(network, spec)
+    config = resolved(config, model, fine_tuning=False)
+    run = Run(model, samples, config, stop=stop, checkpoint=checkpoint)
+    return (yield from _iter_run(run, samples, config))
 
 
 def iter_fine_tune(
@@ -186,30 +189,39 @@ def iter_fine_tune(
     -------
     Trained
     """
-    config = config or TrainConfig()
+    config = resolved(config or TrainConfig(), model, fine_tuning=True)
     copied = Model(copy.deepcopy(model.network), model.spec)
-    rate = config.learning_rate or 7e-4
-    run = Run(copied, samples, config, rate, rehearsal=rehearsal, is_fine_tuning=True, stop=stop, checkpoint=checkpoint)
-    return (yield from _iter_run(run, samples, config, parent=in_use or model))
+    run = Run(copied, samples, config, rehearsal=rehearsal, is_fine_tuning=True, stop=stop, checkpoint=checkpoint)
+    return (yield from _iter_run(run, samples, config, base=model, in_use=in_use or model))
 
 
 def _iter_run(
-    run: Run, samples: Sequence[Annotated], config: TrainConfig, *, parent: Model | None
+    run: Run,
+    samples: Sequence[Annotated],
+    config: TrainConfig,
+    *,
+    base: Model | None = None,
+    in_use: Model | None = None,
 ) -> Generator[Event, None, Trained]:
     yield from run.events()
     if run.seconds_per_step is not None:
         slices = max(one.checked.shape[0] for one in run.fields)
         remember_step_time(run.spec, config, run.seconds_per_step, slices=slices)
     with threads(run.threads):
-        result, final = _scored(run.result(), run, config)
+        exact = PredictConfig(device=config.device, precision="float32")
+        result = run.result()
+        share = 0.0
+        if base is not None:
+            seen = [*run.held_out, *run.fields]
+            result, share = give_back(base, result, seen, config.base_share, exact, give_up=run.give_up)
+        result, final = _scored(result, run, exact)
         # shown where nothing was held out: what it learned from is at least before and after
         fields = run.held_out or run.fields
-        exact = PredictConfig(device=config.device, precision="float32")
         paired = None
-        if parent is not None:
-            paired = compare(parent, result, fields, exact, held_out=bool(run.held_out), give_up=run.give_up)
+        if in_use is not None:
+            paired = compare(in_use, result, fields, exact, held_out=bool(run.held_out), give_up=run.give_up)
     provenance = {
-        **({"parent": result.spec.name} if parent else {}),
+        **({"parent": result.spec.name, "base_share": share} if base else {}),
         "date": date.today().isoformat(),
         "software": f"napari-unet {__version__}",
         "fields": len(run.fields),
@@ -226,11 +238,10 @@ def _iter_run(
     return Trained(model, run.history, final, paired, run.stopped, recipe)
 
 
-def _scored(result: Model, run: Run, config: TrainConfig) -> tuple[Model, Score | None]:
+def _scored(result: Model, run: Run, exact: PredictConfig) -> tuple[Model, Score | None]:
     """Return the model with its thresholds tuned, and its score; after Stop only what can be had at once."""
     if not run.held_out:
         return result, None
-    exact = PredictConfig(device=config.device, precision="float32")
     maps = []
     for one in run.held_out:
         if run.give_up():

@@ -68,8 +68,7 @@ class Run:
         Its network is trained in place.
     samples : sequence of Annotated
     config : TrainConfig
-    rate : float
-        Peak of the learning rate.
+        With batch and patch filled in.
     rehearsal : sequence of Annotated
         Of what the model knew before.
     is_fine_tuning : bool
@@ -84,7 +83,6 @@ class Run:
         model: Model,
         samples: Sequence[Annotated],
         config: TrainConfig,
-        rate: float,
         *,
         rehearsal: Sequence[Annotated] = (),
         is_fine_tuning: bool = False,
@@ -92,7 +90,7 @@ class Run:
         checkpoint: str | Path | None = None,
     ) -> None:
         self._is_fine_tuning = is_fine_tuning
-        self._model, self._config, self._rate, self._stop = model, config, rate, stop
+        self._model, self._config, self._stop = model, config, stop
         self.spec = model.spec
         self._rng = np.random.default_rng(config.seed)
         border = (config.border_weight, config.border_sigma_px)
@@ -173,7 +171,7 @@ class Run:
     def _prepare(self, budget: Budget) -> Iterator[Event]:
         saved = None if self._path is None else read_checkpoint(self._path, self._of)
         device = pick_device(self._config.device if saved is None else saved[1]["trainer"]["device"])
-        if saved is None and not is_trusted(device, self._model, self.fields, self._config, self._rate):
+        if saved is None and not is_trusted(device, self._model, self.fields, self._config):
             yield from self._note(
                 Notice(
                     f"{device} is not used: its first steps do not lower the loss as those of the CPU do, so what it "
@@ -193,7 +191,6 @@ class Run:
             self._model,
             self.fields,
             config,
-            self._rate,
             self._rng,
             device,
             mistakes=mistakes,

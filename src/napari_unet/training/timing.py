@@ -18,7 +18,7 @@ from napari_unet.prediction import pick_device, thread_count
 from napari_unet.training.budget import Budget
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.sampling import make_fields
-from napari_unet.training.trainer import Trainer
+from napari_unet.training.trainer import Trainer, resolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,9 @@ class Estimate:
     seconds_per_step: float
 
 
-def estimate(spec: ModelSpec, config: TrainConfig | None = None, *, slices: int = 1) -> Estimate:
+def estimate(
+    spec: ModelSpec, config: TrainConfig | None = None, *, slices: int = 1, fine_tuning: bool = False
+) -> Estimate:
     """Tell how many minutes or steps a training is on this machine.
 
     The first time, two steps of one patch are timed; the time is remembered, and each training that was run
@@ -61,6 +63,8 @@ def estimate(spec: ModelSpec, config: TrainConfig | None = None, *, slices: int 
     config : TrainConfig, optional
     slices : int
         Depth of the stacks that a 3-D model is trained on.
+    fine_tuning : bool
+        Whether a model is trained further: it takes other patches by default.
 
     Returns
     -------
@@ -71,11 +75,13 @@ def estimate(spec: ModelSpec, config: TrainConfig | None = None, *, slices: int 
     >>> estimate(load_model("nuclei").spec, TrainConfig(minutes=5)).steps  # doctest: +SKIP
     180
     """
-    config = config or TrainConfig()
+    with torch.device("meta"):
+        shell = Model(spec.build_network(), spec)
+    config = resolved(config or TrainConfig(), shell, fine_tuning=fine_tuning)
     key = _key(spec, config, slices)
     known = _remembered().get(key)
     if known is None:
-        known = config.batch * _time_step(spec, config, slices)
+        known = (config.batch or 1) * _time_step(spec, config, slices)
         _remember(key, known)
     if config.steps is not None:
         return Estimate(config.steps, config.steps * known / 60, known)
@@ -99,7 +105,7 @@ def _time_step(spec: ModelSpec, config: TrainConfig, slices: int) -> float:
     with torch.random.fork_rng():
         model = Model(spec.build_network(), spec)
     rng = np.random.default_rng(0)
-    trainer = Trainer(model, make_fields([sample], spec), one, 1e-6, rng, pick_device(config.device))
+    trainer = Trainer(model, make_fields([sample], spec), one, rng, pick_device(config.device))
     budget = Budget(one)
     trainer.step(budget)  # allocates, and lets the libraries choose their kernels
     start = time.perf_counter()

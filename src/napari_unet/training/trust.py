@@ -29,7 +29,7 @@ _STEPS = 20
 _CPU_SECONDS = 10.0
 
 
-def is_trusted(device: torch.device, model: Model, fields: Sequence[Field], config: TrainConfig, rate: float) -> bool:
+def is_trusted(device: torch.device, model: Model, fields: Sequence[Field], config: TrainConfig) -> bool:
     """Tell whether the first steps on a device lower the loss as they do on the CPU.
 
     Some drivers compute convolutions or their gradients wrongly and say nothing. The same 20 steps of two small
@@ -37,9 +37,9 @@ def is_trusted(device: torch.device, model: Model, fields: Sequence[Field], conf
     """
     if device.type == "cpu":
         return True
-    on_cpu = first_losses(torch.device("cpu"), model, fields, config, rate)
+    on_cpu = first_losses(torch.device("cpu"), model, fields, config)
     try:
-        there = first_losses(device, model, fields, config, rate, steps=len(on_cpu))
+        there = first_losses(device, model, fields, config, steps=len(on_cpu))
     except (RuntimeError, TrainingError):  # an operation that it lacks, or losses that are no numbers
         return False
     if len(there) < len(on_cpu) or not all(map(math.isfinite, there)):
@@ -55,7 +55,6 @@ def first_losses(
     model: Model,
     fields: Sequence[Field],
     config: TrainConfig,
-    rate: float,
     *,
     steps: int = _STEPS,
 ) -> list[float]:
@@ -66,9 +65,7 @@ def first_losses(
     margin = max(halo(model.network)) if model.network.padding == "valid" else 0
     patch = (64 if model.spec.spatial_dims == 2 else 32) + 2 * margin
     small = config.model_copy(update={"steps": _STEPS, "minutes": None, "batch": 2, "patch": patch})
-    trainer = Trainer(
-        Model(copy.deepcopy(model.network), model.spec), fields, small, rate, np.random.default_rng(0), device
-    )
+    trainer = Trainer(Model(copy.deepcopy(model.network), model.spec), fields, small, np.random.default_rng(0), device)
     budget = Budget(small)
     losses: list[float] = []
     begin = time.monotonic()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.network import UNet
     from napari_unet.training.config import TrainConfig
 
-__all__ = ["average_into", "make_optimizer", "take_weights", "with_classes"]
+__all__ = ["average_into", "make_optimizer", "mixed", "take_weights", "with_classes"]
 
 _FAINT = 3.0
 """How far the logits of a new class start below those of the background."""
@@ -85,15 +85,26 @@ def with_classes(model: Model, classes: Sequence[ClassSpec]) -> Model:
     return Model(network.eval(), spec)
 
 
-def make_optimizer(network: UNet, config: TrainConfig, rate: float) -> torch.optim.Optimizer:
+@torch.no_grad()
+def mixed(base: Model, tuned: Model, share: float) -> Model:
+    """Return a model whose weights are, for a share, those of another; thresholds are those of `base`."""
+    network = copy.deepcopy(tuned.network)
+    old, state = base.network.state_dict(), network.state_dict()
+    network.load_state_dict(
+        {name: t.lerp(old[name].to(t), share) if t.is_floating_point() else t for name, t in state.items()}
+    )
+    return Model(network.eval(), tuned.spec)
+
+
+def make_optimizer(network: UNet, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe: kernels decay, biases and norms do not."""
     groups = [
         {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=rate)
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 @torch.no_grad()
