@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_unet import average_precision, iou
 from napari_unet.errors import AnnotationError
-from napari_unet.training import match_objects, median_diameter
+from napari_unet.training import checked_diameter, match_objects, median_diameter
 
 Labels = NDArray[np.int_]
 labels_2d = arrays(np.int32, st.just((7, 9)), elements=st.integers(0, 5))
@@ -156,3 +156,17 @@ def test_median_diameter_is_that_of_the_objects(shape: tuple[int, ...]) -> None:
     expected = (4 * volume / np.pi) ** 0.5 if len(shape) == 2 else (6 * volume / np.pi) ** (1 / 3)
     assert median_diameter(labels) == pytest.approx(expected)
     assert median_diameter(np.zeros(shape, int)) is None
+
+
+def test_the_size_of_what_is_checked_is_that_of_whole_objects_in_each_plane() -> None:
+    labels = np.zeros((3, 30, 30), int)
+    for number, size in enumerate((2, 4, 6), start=1):
+        labels[:, 10 * number - 10 : 10 * number - 10 + size, :size] = number
+    checked = np.zeros(labels.shape, bool)
+    checked[1, 10, 0] = checked[0, 20:, :20] = True  # a voxel of the second, the third and background around it
+    count, diameter = checked_diameter(labels, checked, 2)
+    assert count == 2
+    assert diameter == pytest.approx((4 * np.median([16] * 3 + [36] * 3) / np.pi) ** 0.5)
+    count, volume_diameter = checked_diameter(labels[None], checked[None], 3)
+    assert (count, volume_diameter) == (2, pytest.approx((6 * np.median([48, 108]) / np.pi) ** (1 / 3)))
+    assert checked_diameter(labels, np.zeros(labels.shape, bool), 2) == (0, None)

@@ -22,16 +22,19 @@ __all__ = [
     "Shelf",
     "axes_choices",
     "image_layers",
+    "is_ours",
     "is_usable_image",
     "label_shape",
     "make_labels",
+    "make_outlines",
     "make_overlay",
+    "mark_as_ours",
     "view_box",
 ]
 
 _STATUS_COLORS = {None: "transparent", 0: "transparent", 1: "#30d158", 2: "#ff9f0a"}
 _OURS = "napari-unet"
-"""Key in the metadata of the outlines that we make."""
+"""Our key in the metadata of layers: True in those that the panel makes to show something."""
 _AXES_CHOICES = {
     2: ("YX",),
     3: ("ZYX", "TYX", "CYX"),
@@ -41,8 +44,18 @@ _AXES_CHOICES = {
 
 
 def image_layers(layers: Any) -> list[Image]:
-    """Return the image layers, in the order of the layer list."""
-    return [layer for layer in layers if isinstance(layer, Image)]
+    """Return the image layers that are not made here, in the order of the layer list."""
+    return [layer for layer in layers if isinstance(layer, Image) and not is_ours(layer)]
+
+
+def mark_as_ours(layer: Layer) -> None:
+    """Note in a layer that the panel made it to show something."""
+    layer.metadata[_OURS] = True
+
+
+def is_ours(layer: Layer) -> bool:
+    """Return whether the panel made a layer to show something."""
+    return layer.metadata.get(_OURS) is True
 
 
 def axes_choices(layer: Image) -> tuple[str, ...]:
@@ -100,7 +113,31 @@ def make_overlay(labels: Labels, data: NDArray[Any], name: str, *, outline_of_st
         layer.colormap = DirectLabelColormap(color_dict=_STATUS_COLORS)
     layer.contour = 1 if outline_of_status else 2
     layer.editable = False
-    layer.metadata[_OURS] = True
+    mark_as_ours(layer)
+    return layer
+
+
+def make_outlines(image: Image, axes: str, box: Box, labels: NDArray[Any], name: str, color: str) -> Labels:
+    """Return a layer of the outlines of labels, all in one colour, that cannot be painted on.
+
+    Parameters
+    ----------
+    image : Image
+    axes : str
+        Of the image.
+    box : Box
+        Where the labels lie, in voxels of the labels of the whole image.
+    labels : ndarray of int
+    name : str
+    color : str
+    """
+    layer = make_labels(image, axes, name, labels)
+    layer.translate = np.asarray(layer.translate) + np.asarray(layer.scale) * [part.start for part in box]
+    layer.colormap = DirectLabelColormap(color_dict={None: color, 0: "transparent"})
+    layer.contour = 2
+    layer.opacity = 0.9
+    layer.editable = False
+    mark_as_ours(layer)
     return layer
 
 
@@ -141,19 +178,21 @@ class Shelf:
     def _follow_display(self) -> None:
         flat = self._viewer.dims.ndisplay == 2
         if not flat:
-            ours = (one for one in self._viewer.layers if isinstance(one, Labels) and one.metadata.get(_OURS))
+            ours = (one for one in self._viewer.layers if isinstance(one, Labels) and is_ours(one))
             self._put_away = [layer for layer in ours if layer.visible]
         for layer in self._put_away:
             layer.visible = flat
 
 
-def view_box(layer: Labels, current_step: tuple[int, ...], *, whole_plane: bool = False) -> Box:
-    """Return the visible rectangle of the current plane of a labels layer, in its voxels."""
-    first, last = layer.corner_pixels
+def view_box(image: Image, axes: str, current_step: tuple[int, ...], *, whole_plane: bool = False) -> Box:
+    """Return the visible rectangle of the current plane of an image, in voxels of its labels."""
+    first, last = image.corner_pixels
     box = []
-    for axis, n in enumerate(layer.data.shape):
-        if axis < layer.ndim - 2:
-            position = current_step[len(current_step) - layer.ndim + axis]
+    for letter in label_axes(axes):
+        axis = axes.index(letter)
+        n = image.data.shape[axis]
+        if axis < image.ndim - 2:
+            position = current_step[len(current_step) - image.ndim + axis]
             here = min(max(int(position), 0), n - 1)
             box.append(slice(here, here + 1))
         elif whole_plane:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.gui.hints import ask_for_truth
-from napari_unet.gui.layers import view_box
+from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.images import label_axes
-from napari_unet.prediction import PredictConfig, Prediction, iter_predict
+from napari_unet.prediction import Prediction, iter_predict
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -83,20 +83,21 @@ class Segmenting:
             axes=document.axes,
             region=dict(zip(label_axes(document.axes), box, strict=True)),
             normalization=document.normalization(model.spec),
-            config=PredictConfig(object_diameter_px=self._workbench.object_size),
+            config=self._workbench.predict_config(),
             stop=stop,
         )
         return result
 
     def box(self, scope: Scope) -> Box:
-        """Return what a scope is, in voxels of the labels of the document."""
+        """Return what a scope is, in voxels of the labels."""
         bench = self._workbench
-        if bench.document is None:
+        image, axes = bench.image, bench.session.axes
+        if image is None or not axes:
             return ()
-        layer = bench.document.editable
         if scope is Scope.IMAGE:
-            return tuple(slice(0, n) for n in layer.data.shape)
-        return view_box(layer, tuple(bench.viewer.dims.current_step), whole_plane=scope is Scope.SLICE)
+            return tuple(slice(0, n) for n in label_shape(image, axes))
+        step = tuple(bench.viewer.dims.current_step)
+        return view_box(image, axes, step, whole_plane=scope is Scope.SLICE)
 
     def _tell_result(self, document: Document, spec: ModelSpec) -> None:
         session = self._session
@@ -105,6 +106,8 @@ class Segmenting:
         elif isinstance(document, ObjectDocument):
             count = document.object_count((slice(None),) * document.labels.ndim)
             found = f"{count} objects. Correct what is wrong, confirm what is right, then press Train."
-            session.say(found if count else f"No objects found. {ask_for_truth(self._workbench.spec)}")
+            knows_size = spec.object_diameter_px is not None
+            nothing = "Check the object size." if knows_size else ask_for_truth(spec)
+            session.say(found if count else f"No objects. {nothing}", problem=not count)
         else:
             session.say("Segmented. Paint where it is wrong, then press Train.")

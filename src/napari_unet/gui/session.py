@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from psygnal import SignalGroupDescriptor
 
-__all__ = ["JobState", "Scope", "Session", "Tool"]
+__all__ = ["JobState", "Scope", "Session", "Tool", "Trial"]
 
 
 class JobState(StrEnum):
@@ -45,6 +45,24 @@ class Scope(StrEnum):
     VIEW = "view"
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What a model finds in the view.
+
+    Attributes
+    ----------
+    model : str
+    color : str
+        Of its outlines.
+    found : str
+        In words, with the number of objects.
+    """
+
+    model: str
+    color: str
+    found: str
+
+
 @dataclass
 class Session:
     """What the panel shows.
@@ -78,6 +96,10 @@ class Session:
         What the user must choose before work on this image can begin: it has other pixels than its corrections.
     restorable : bool
         Whether the labels of this image were taken out of the viewer and can be brought back.
+    measuring : bool
+        Whether a drag in the canvas measures an object.
+    trials : tuple of Trial
+        What each model finds in the view, while the user chooses one.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -99,6 +121,8 @@ class Session:
     verdict: str = ""
     question: str = ""
     restorable: bool = False
+    measuring: bool = False
+    trials: tuple[Trial, ...] = ()
 
     def move(self, job: str, state: JobState) -> None:
         """Move the job `"prediction"` or `"training"` to another state.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_unet.gui.layers import axes_choices, image_layers
-from napari_unet.gui.widgets import button, row, set_choices, wrapped_label
+from napari_unet.gui.new_model_form import NewModelForm
+from napari_unet.gui.size_panel import SizePanel
+from napari_unet.gui.widgets import caption, row, set_choices, wrapped_label
 from napari_unet.models import list_models
 
 if TYPE_CHECKING:
@@ -40,20 +42,15 @@ class SourcePanel(QWidget):
         for combo in (self.image, self.axes, self.model):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.setMinimumContentsLength(5)
-        self.object_size = QSpinBox()
-        self.object_size.setObjectName("object_size")
-        self.object_size.setRange(0, 999)
-        self.object_size.setSuffix(" px")
-        self.object_size.setSpecialValueText("as it is")
-        self.object_size.valueChanged.connect(self._choose_size)
+        self.sizes = SizePanel(workbench)
         self.form = NewModelForm(self._create)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(row(_caption("Image"), self.image, self.axes, stretch=(0, 3, 1)))
+        layout.addWidget(row(caption("Image"), self.image, self.axes, stretch=(0, 3, 1)))
         layout.addWidget(self.shape)
-        layout.addWidget(row(_caption("Model"), self.model, stretch=(0, 1)))
-        layout.addWidget(row(_caption("Object size"), self.object_size, stretch=(0, 1)))
+        layout.addWidget(row(caption("Model"), self.model, stretch=(0, 1)))
+        layout.addWidget(self.sizes)
         layout.addWidget(self.form)
         self.form.hide()
         self.image.textActivated.connect(self._workbench.choose_image)
@@ -64,9 +61,7 @@ class SourcePanel(QWidget):
         self._session.events.image.connect(self._show_image)
         self._session.events.axes.connect(self._show_image)
         self._session.events.model.connect(self.show_models)
-        self._session.events.model.connect(self._show_size)
         self.show_models()
-        self._show_size()
         self._follow_layers()
 
     def close_connections(self) -> None:
@@ -116,20 +111,6 @@ class SourcePanel(QWidget):
             size = " x ".join(map(str, layer.data.shape))
             self.shape.setText(f"{size} {layer.data.dtype}")
 
-    def _show_size(self) -> None:
-        spec = self._workbench.spec
-        known = spec.object_diameter_px if spec is not None else None
-        self.object_size.setEnabled(known is not None)
-        self.object_size.setToolTip(
-            f"Typical diameter of the objects in the image. Objects that {self._session.model!r} learned from were "
-            f"{known:.0f} px wide: set it where yours differ much, and the image is rescaled for the model."
-            if known is not None
-            else "This model does not know the size of its objects yet."
-        )
-
-    def _choose_size(self, pixels: int) -> None:
-        self._session.object_size = float(pixels) if pixels > 1 else 0.0
-
     def _choose_axes(self, axes: str) -> None:
         self._workbench.choose_image(self._session.image, axes)
 
@@ -154,67 +135,3 @@ class SourcePanel(QWidget):
         if made:
             self.form.hide()
         self.show_models()
-
-
-class NewModelForm(QWidget):
-    """Name, objects or classes, planes or volumes: inline, no dialog."""
-
-    def __init__(self, create: Any) -> None:
-        super().__init__()
-        self.name = QLineEdit()
-        self.name.setObjectName("new_name")
-        self.name.setPlaceholderText("for example: my cells")
-        self.task = QComboBox()
-        self.task.setObjectName("new_task")
-        self.task.addItems(["objects", "classes"])
-        self.task.setToolTip("objects: each gets a number of its own. classes: each pixel gets a class.")
-        self.classes = QLineEdit("class A, class B")
-        self.classes.setObjectName("new_classes")
-        self.dims = QComboBox()
-        self.dims.setObjectName("new_dims")
-        self.dims.addItems(["2-D (planes)", "3-D (volumes)"])
-        layout = QFormLayout(self)
-        layout.setContentsMargins(8, 4, 0, 4)
-        layout.addRow("Name", self.name)
-        layout.addRow("Finds", self.task)
-        self._classes_caption = QLabel("Classes")
-        layout.addRow(self._classes_caption, self.classes)
-        layout.addRow("Sees", self.dims)
-        layout.addRow("", button("Create", create, name="create", tooltip="Make the empty layer and select the brush."))
-        self.name.returnPressed.connect(create)
-        self.task.currentTextChanged.connect(self._show_classes)
-        self._show_classes()
-
-    @property
-    def task_name(self) -> str:
-        """Return the task, ``"instances"`` or ``"semantic"``."""
-        return "semantic" if self.task.currentText() == "classes" else "instances"
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, or of the object."""
-        if self.task_name == "instances":
-            return (self.name.text().strip() or "object",)
-        return tuple(name.strip() for name in self.classes.text().split(",") if name.strip()) or ("class A",)
-
-    @property
-    def spatial_dims(self) -> int:
-        """2 or 3."""
-        return 2 + self.dims.currentIndex()
-
-    def offer_volumes(self, stack: bool) -> None:
-        """Offer 3-D only where the image is a stack."""
-        self.dims.setEnabled(stack)
-        if not stack:
-            self.dims.setCurrentIndex(0)
-
-    def _show_classes(self) -> None:
-        semantic = self.task_name == "semantic"
-        self.classes.setVisible(semantic)
-        self._classes_caption.setVisible(semantic)
-
-
-def _caption(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setMinimumWidth(42)
-    return label

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QComboBox
 
-__all__ = ["Section", "button", "row", "set_choices", "set_highlight", "wrapped_label"]
+__all__ = ["Section", "button", "caption", "row", "set_choices", "set_highlight", "wrapped_label"]
 
 
 class Section(QFrame):
@@ -47,6 +47,13 @@ def button(
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     made.clicked.connect(lambda _checked=False: on_click())
     return made
+
+
+def caption(text: str) -> QLabel:
+    """Return what stands before a chooser."""
+    label = QLabel(text)
+    label.setMinimumWidth(42)
+    return label
 
 
 def row(*widgets: QWidget, stretch: tuple[int, ...] = ()) -> QWidget:

@@ -20,7 +20,10 @@ from napari_unet.gui.learning import Learning
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.session import Session, Tool
+from napari_unet.gui.sizing import Sizing
+from napari_unet.gui.trying import Trying
 from napari_unet.models import ClassSpec, ModelSpec, NetworkSpec, list_models, load_model
+from napari_unet.prediction import PredictConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +63,8 @@ class Workbench:
     segmenting : Segmenting
     correcting : Correcting
     learning : Learning
+    sizing : Sizing
+    trying : Trying
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class Workbench:
         self.segmenting = Segmenting(self)
         self.correcting = Correcting(self)
         self.learning = Learning(self)
+        self.sizing = Sizing(self)
+        self.trying = Trying(self)
         self.shelf = Shelf(viewer)
         self._keeping = Keeping(session)
         self._put_aside: set[tuple[int, str, str]] = set()
@@ -89,6 +96,8 @@ class Workbench:
     def choose_image(self, name: str, axes: str | None = None) -> None:
         """Work on the image layer of that name; labels that were made for it come along."""
         self.correcting.put_tool_away()
+        self.sizing.end()
+        self.trying.end()
         self.session.image, self.session.axes, self.session.question = "", "", ""
         self.image = next((one for one in image_layers(self.viewer.layers) if one.name == name), None)
         self._problem = is_usable_image(self.image) if self.image is not None else None
@@ -96,7 +105,7 @@ class Workbench:
             self.session.image = self.image.name
             self.session.axes = axes or axes_choices(self.image)[0]
         self._find_document()
-        self._say_next()
+        self.say_next()
 
     def choose_model(self, name: str) -> None:
         """Use the model of that name."""
@@ -113,7 +122,7 @@ class Workbench:
         self.model, self._draft = model, None
         self.session.model = name or model.spec.name
         self._find_document()
-        self._say_next()
+        self.say_next()
 
     def new_model(self, name: str, *, task: str, classes: tuple[str, ...], spatial_dims: int) -> bool:
         """Start a model from nothing: makes the empty layer and selects the brush. False if that cannot be."""
@@ -156,6 +165,10 @@ class Workbench:
         """Typical diameter of the objects in pixels, None where the image is not rescaled."""
         return self.session.object_size or None
 
+    def predict_config(self) -> PredictConfig:
+        """Return how to predict: what the user set, else what suits model and machine."""
+        return PredictConfig(object_diameter_px=self.object_size)
+
     # --- document ---------------------------------------------------------------------------------------------
 
     def restore(self) -> None:
@@ -167,7 +180,7 @@ class Workbench:
     def answer(self, *, take_over: bool) -> None:
         """Take corrections over that were made on other pixels, or set them aside and begin anew."""
         if self.ensure_document("adopt" if take_over else "set aside") is not None:
-            self._say_next()
+            self.say_next()
 
     def ensure_document(self, when_changed: WhenChanged = "refuse") -> Document | None:
         """Return the document of the image, made where there is none yet, with what was corrected before."""
@@ -212,6 +225,19 @@ class Workbench:
     def holds(self, document: Document) -> bool:
         """Return whether a document's layers are still there."""
         return document in self._documents
+
+    def say_next(self) -> None:
+        """Say what to do next."""
+        if self._problem is not None:
+            self.session.say(self._problem, problem=True)
+        elif not self.session.image:
+            self.session.say(OPEN_AN_IMAGE)
+        elif self.model is None:
+            self.session.say(ask_for_truth(self.spec))
+        elif not self.session.segmented:
+            self.session.say(f"Press Segment to find {plural_kind(self.model.spec)}, or draw them yourself.")
+        else:
+            self.session.say("Correct what is wrong, confirm what is right, then press Train.")
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -284,22 +310,10 @@ class Workbench:
                 object_size=session.object_size,
             )
 
-    def _say_next(self) -> None:
-        """Say what to do next."""
-        if self._problem is not None:
-            self.session.say(self._problem, problem=True)
-        elif not self.session.image:
-            self.session.say(OPEN_AN_IMAGE)
-        elif self.model is None:
-            self.session.say(ask_for_truth(self.spec))
-        elif not self.session.segmented:
-            self.session.say(f"Press Segment to find {plural_kind(self.model.spec)}, or draw them yourself.")
-        else:
-            self.session.say("Correct what is wrong, confirm what is right, then press Train.")
-
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
-        self.learning.forget_layer(layer)
+        for room in (self.learning, self.sizing, self.trying):
+            room.forget_layer(layer)
         for document in list(self._documents):
             if layer is not document.image and layer is not document.editable:
                 continue

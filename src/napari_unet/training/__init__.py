@@ -4,7 +4,7 @@ from napari_unet.training.augment import AugmentConfig
 from napari_unet.training.border import border_weights
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.loop import Trained, fine_tune, iter_fine_tune, iter_train, train
-from napari_unet.training.metrics import average_precision, iou, match_objects, median_diameter
+from napari_unet.training.metrics import average_precision, checked_diameter, iou, match_objects, median_diameter
 from napari_unet.training.timing import Estimate, estimate
 from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired
 from napari_unet.training.weights import with_classes
@@ -18,6 +18,7 @@ __all__ = [
     "Trained",
     "average_precision",
     "border_weights",
+    "checked_diameter",
     "estimate",
     "fine_tune",
     "iou",

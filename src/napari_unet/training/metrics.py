@@ -12,7 +12,7 @@ from napari_unet.errors import AnnotationError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Matches", "average_precision", "iou", "match_objects", "median_diameter"]
+__all__ = ["Matches", "average_precision", "checked_diameter", "iou", "match_objects", "median_diameter"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,31 @@ def median_diameter(labels: NDArray[Any]) -> float | None:
         return None
     size = float(np.median(sizes))
     return float(2 * (size / np.pi) ** 0.5 if labels.ndim == 2 else 2 * (3 * size / (4 * np.pi)) ** (1 / 3))
+
+
+def checked_diameter(labels: NDArray[Any], checked: NDArray[np.bool_], spatial_dims: int) -> tuple[int, float | None]:
+    """Return how many objects are checked, and the diameter of a disc or ball of their median size.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        ``(T)(Z)YX``.
+    checked : ndarray of bool
+        As large. An object counts, as a whole, where any of it is checked.
+    spatial_dims : {2, 3}
+        2: each plane of an object counts for itself, as a model of planes sees it.
+
+    Examples
+    --------
+    >>> checked_diameter(np.ones((10, 10), int), np.ones((10, 10), bool), 2)
+    (1, 11.283791670955125)
+    """
+    ids = np.unique(labels[checked])
+    ids = ids[ids > 0]
+    frames = labels.reshape(-1, *labels.shape[-spatial_dims:])
+    own = np.arange(len(frames)).reshape(-1, *(1,) * spatial_dims) * (int(labels.max(initial=0)) + 1)
+    apart = np.where(np.isin(frames, ids), frames + own, 0)
+    return len(ids), median_diameter(apart.reshape(-1, *frames.shape[2:]))
 
 
 def _check_shapes(truth: NDArray[Any], labels: NDArray[Any]) -> None:
