@@ -265,7 +265,12 @@ def start(
     def open_window(image: NDArray[Any] | None = None, *, zoom: bool = True, **layer: Any) -> User:
         viewer = make_napari_viewer(show=True)
         if image is not None:
-            viewer.add_image(image, **({"name": "img"} | layer))
+            named = (
+                {}
+                if layer.get("rgb")
+                else {"axis_labels": tuple("tczyx" if image.ndim == 5 else "tzyx"[-image.ndim :])}
+            )
+            viewer.add_image(image, **({"name": "img"} | named | layer))
         users.append(User(viewer, tmp_path, told))
         if image is not None and zoom:
             users[-1].look_at(slice(0, image.shape[-2]), slice(0, image.shape[-1]))

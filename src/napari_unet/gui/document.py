@@ -58,6 +58,7 @@ class Document(ABC):
         self._journal = store.journal if store is not None else Journal()
         labels, self.status = self._load()
         self._labels: NDArray[Any] = labels
+        self._fed: tuple[Any, str] | None = None
         self._normalizations: dict[tuple[float, float], Normalization] = {}
 
     # --- what it looks like ------------------------------------------------------------------------------
@@ -106,11 +107,12 @@ class Document(ABC):
 
     def snapshot(self, spec: ModelSpec, object_diameter_px: float | None = None) -> list[Annotated]:
         """Return copies of what is checked."""
+        pixels, axes = self.pixels
         return snapshot(
-            self.image.data,
+            pixels,
             self._labels,
             self.status,
-            self.axes,
+            axes,
             spatial_dims=spec.spatial_dims,
             normalization=self.normalization(spec),
             name=self.image.name,
@@ -120,9 +122,19 @@ class Document(ABC):
     def normalization(self, spec: ModelSpec) -> Normalization:
         """Return the normalisation of the whole image, measured once."""
         if spec.percentiles not in self._normalizations:
-            pixels = to_canonical(self.image.data, self.axes)
-            self._normalizations[spec.percentiles] = measure_normalization(pixels, spec.percentiles)
+            self._normalizations[spec.percentiles] = measure_normalization(to_canonical(*self.pixels), spec.percentiles)
         return self._normalizations[spec.percentiles]
+
+    @property
+    def pixels(self) -> tuple[Any, str]:
+        """What a model sees of the image, and its axes."""
+        return self._fed or (self.image.data, self.axes)
+
+    def feed(self, pixels: tuple[Any, str] | None) -> None:
+        """Let models see these channels, with their axes; None: the image as it is."""
+        if pixels is not None or self._fed is not None:
+            self._normalizations.clear()
+        self._fed = pixels
 
     # --- what is done to it ------------------------------------------------------------------------------
 

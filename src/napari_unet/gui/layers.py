@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from napari_unet.correction import Box
 
 __all__ = [
+    "OURS",
     "Shelf",
-    "axes_choices",
     "image_layers",
     "is_ours",
     "is_usable_image",
@@ -33,14 +33,9 @@ __all__ = [
 ]
 
 _STATUS_COLORS = {None: "transparent", 0: "transparent", 1: "#30d158", 2: "#ff9f0a"}
-_OURS = "napari-unet"
-"""Our key in the metadata of layers: True in those that the panel makes to show something."""
-_AXES_CHOICES = {
-    2: ("YX",),
-    3: ("ZYX", "TYX", "CYX"),
-    4: ("TZYX", "CZYX", "ZCYX", "TCYX"),
-    5: ("TCZYX", "TZCYX", "CTZYX"),
-}
+OURS = "napari-unet"
+"""Our key in the metadata of layers: True in those that the panel makes to show something, in images what is known of
+them."""
 
 
 def image_layers(layers: Any) -> list[Image]:
@@ -50,26 +45,19 @@ def image_layers(layers: Any) -> list[Image]:
 
 def mark_as_ours(layer: Layer) -> None:
     """Note in a layer that the panel made it to show something."""
-    layer.metadata[_OURS] = True
+    layer.metadata[OURS] = True
 
 
 def is_ours(layer: Layer) -> bool:
     """Return whether the panel made a layer to show something."""
-    return layer.metadata.get(_OURS) is True
-
-
-def axes_choices(layer: Image) -> tuple[str, ...]:
-    """Return the axes that an image can have, the likeliest first."""
-    if layer.rgb:
-        return tuple(axes + "S" for axes in _AXES_CHOICES.get(layer.ndim, ()))
-    return _AXES_CHOICES.get(layer.ndim, ())
+    return layer.metadata.get(OURS) is True
 
 
 def is_usable_image(layer: Layer) -> str | None:
     """Return what is wrong with an image layer and what to do, None if nothing."""
     if layer.multiscale:
         return "This image is a pyramid. Open one of its levels as an image of its own."
-    if not axes_choices(layer):
+    if not 2 <= layer.ndim <= (4 if layer.rgb else 5):
         return f"This image has {layer.ndim} dimensions. Open one with 2 to 5."
     if 0 in layer.data.shape:
         return "This image is empty. Open one that has pixels."
@@ -90,6 +78,7 @@ def make_labels(image: Image, axes: str, name: str, data: NDArray[Any]) -> Label
         name=name,
         scale=np.asarray(image.scale)[transform],
         translate=np.asarray(image.translate)[transform],
+        units=tuple(image.units[place] for place in transform),
         opacity=0.5,
     )
     layer.brush_size = max(3, round(min(data.shape[-2:]) / 60))
@@ -108,7 +97,8 @@ def make_overlay(labels: Labels, data: NDArray[Any], name: str, *, outline_of_st
     outline_of_status : bool
         Green for checked, orange for ignored; else the colours of the labels.
     """
-    layer = Labels(data, name=name, scale=labels.scale, translate=labels.translate, opacity=0.9)
+    place = {"scale": labels.scale, "translate": labels.translate, "units": labels.units}
+    layer = Labels(data, name=name, opacity=0.9, **place)
     if outline_of_status:
         layer.colormap = DirectLabelColormap(color_dict=_STATUS_COLORS)
     layer.contour = 1 if outline_of_status else 2

@@ -77,10 +77,11 @@ class Segmenting:
 
     def predict(self, document: Document, model: Model, box: Box, stop: StopFlag) -> Generator[Any, None, Prediction]:
         """Return the work of predicting a box of a document; run it in a job."""
+        pixels, axes = document.pixels
         result = yield from iter_predict(
-            document.image.data,
+            pixels,
             model,
-            axes=document.axes,
+            axes=axes,
             region=dict(zip(label_axes(document.axes), box, strict=True)),
             normalization=document.normalization(model.spec),
             config=self._workbench.predict_config(),

@@ -67,6 +67,7 @@ class Sizing:
             name=_LINE,
             scale=scale,
             translate=np.asarray(image.translate)[-2:],
+            units=tuple(image.units)[-2:],
             edge_color="#ffd60a",
             edge_width=_LINE_WIDTH / (bench.viewer.scene.camera.zoom * float(scale.mean())),
         )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
-from napari_unet.gui.layers import axes_choices, image_layers
+from napari_unet.gui.inputs_panel import InputsPanel
+from napari_unet.gui.layers import image_layers, is_usable_image
 from napari_unet.gui.new_model_form import NewModelForm
+from napari_unet.gui.opening import image_path
+from napari_unet.gui.origin import axes_choices, origin_of
 from napari_unet.gui.size_panel import SizePanel
-from napari_unet.gui.widgets import caption, row, set_choices, wrapped_label
+from napari_unet.gui.widgets import button, caption, narrow, row, set_choices, wrapped_label
+from napari_unet.images import IMAGE_SUFFIXES
 from napari_unet.models import list_models
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from napari_unet.gui.workbench import Workbench
 
 __all__ = ["SourcePanel"]
@@ -27,21 +33,34 @@ class SourcePanel(QWidget):
         super().__init__()
         self._workbench = workbench
         self._session = workbench.session
-        self.image = QComboBox()
+        self.image = narrow(QComboBox())
         self.image.setObjectName("image")
         self.image.setToolTip("The image layer to work on.")
-        self.axes = QComboBox()
+        self.axes = narrow(QComboBox())
         self.axes.setObjectName("axes")
-        self.axes.setToolTip(
-            "What the dimensions mean: T time, C channels, Z slices. napari does not know; correct it here."
-        )
         self.shape = wrapped_label("shape")
-        self.model = QComboBox()
+        self.level = narrow(QComboBox())
+        self.level.setObjectName("level")
+        self.level.setToolTip(
+            "Resolution of the pyramid. It opens at the one at which the objects are as large as the model knows them."
+        )
+        self.open = button(
+            "Open image...",
+            self._open,
+            name="open_image",
+            tooltip="TIFF, OME-TIFF, ImageJ TIFF, PNG, or a file inside of an OME-Zarr: each channel becomes a layer, "
+            "with pixel sizes and names.",
+        )
+        self.split = button(
+            "Split channels",
+            workbench.opening.split,
+            name="split_channels",
+            tooltip="Put a layer for each channel in the place of this image.",
+        )
+        self.inputs = InputsPanel(workbench)
+        self.model = narrow(QComboBox())
         self.model.setObjectName("model")
         self.model.setToolTip("What to find. Models of your own appear here; drop a model file on napari to add one.")
-        for combo in (self.image, self.axes, self.model):
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(5)
         self.sizes = SizePanel(workbench)
         self.form = NewModelForm(self._create)
         layout = QVBoxLayout(self)
@@ -49,12 +68,15 @@ class SourcePanel(QWidget):
         layout.setSpacing(4)
         layout.addWidget(row(caption("Image"), self.image, self.axes, stretch=(0, 3, 1)))
         layout.addWidget(self.shape)
+        layout.addWidget(row(self.open, self.split, self.level, stretch=(1, 1, 1)))
         layout.addWidget(row(caption("Model"), self.model, stretch=(0, 1)))
+        layout.addWidget(self.inputs)
         layout.addWidget(self.sizes)
         layout.addWidget(self.form)
         self.form.hide()
         self.image.textActivated.connect(self._workbench.choose_image)
         self.axes.textActivated.connect(self._choose_axes)
+        self.level.activated.connect(workbench.opening.choose_level)
         self.model.textActivated.connect(self._choose_model)
         self._layers = workbench.viewer.layers
         self._connections(connect=True)
@@ -102,14 +124,37 @@ class SourcePanel(QWidget):
     def _show_image(self) -> None:
         layer = next((one for one in image_layers(self._layers) if one.name == self._session.image), None)
         set_choices(self.image, [one.name for one in image_layers(self._layers)], self._session.image)
-        choices = list(axes_choices(layer)) if layer is not None else []
+        usable = layer is not None and is_usable_image(layer) is None
+        choices = list(axes_choices(layer)) if layer is not None and usable else []
         set_choices(self.axes, choices, self._session.axes)
         self.axes.setEnabled(len(choices) > 1)
         self.image.setEnabled(self.image.count() > 0)
-        self.shape.setVisible(layer is not None)
-        if layer is not None:
-            size = " x ".join(map(str, layer.data.shape))
-            self.shape.setText(f"{size} {layer.data.dtype}")
+        self.shape.setVisible(usable)
+        self.split.setVisible(usable and bool({"C", "S"} & set(self._session.axes)))
+        self.level.hide()
+        if layer is not None and usable:
+            self._show_origin(layer)
+        self.inputs.render_rows()
+
+    def _show_origin(self, layer: Image) -> None:
+        """Show what is known of the image, and how."""
+        known = origin_of(layer)
+        size = " x ".join(map(str, layer.data.shape))
+        sides = [f"{known.pixel_size_um[letter]:.3g}" for letter in known.axes if letter in known.pixel_size_um]
+        text = f"{size} {layer.data.dtype}" + (f", {' x '.join(sides)} µm" if sides else "")
+        self.shape.setText(text if known.sure else f"{text}. {known.why}")
+        self.axes.setToolTip(
+            f"What the dimensions mean: T time, C channels, Z slices.\n{known.why}\nCorrect it here if that is wrong."
+        )
+        self.level.setVisible(known.levels > 1)
+        set_choices(self.level, [f"level {n}" for n in range(known.levels)], f"level {known.level}")
+
+    def _open(self) -> None:
+        """Ask for image files."""
+        patterns = " ".join(f"*{suffix}" for suffix in (*IMAGE_SUFFIXES, ".zattrs", ".zgroup", ".zarray"))
+        chosen, _ = QFileDialog.getOpenFileNames(self, "Open image", "", f"Images ({patterns} zarr.json)")
+        for path in dict.fromkeys(image_path(one) for one in chosen):
+            self._workbench.opening.open(path)
 
     def _choose_axes(self, axes: str) -> None:
         self._workbench.choose_image(self._session.image, axes)

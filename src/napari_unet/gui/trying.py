@@ -59,6 +59,9 @@ class Trying:
         if image is None or not session.image:
             session.say(OPEN_AN_IMAGE, problem=True)
             return
+        if bench.problem is not None:
+            session.say(bench.problem, problem=True)
+            return
         if session.prediction is not JobState.IDLE:
             session.say("Already segmenting. Cancel it first.")
             return
@@ -72,10 +75,10 @@ class Trying:
             for name in list_models():
                 try:
                     model = load_model(name)
-                    pixels = to_canonical(image.data, axes)
+                    seen, seen_axes = bench.inputs.pixels(model.spec) or (image.data, axes)
                     result = yield from iter_predict(
-                        image.data, model, axes=axes, region=region, config=config, stop=stop,
-                        normalization=measure_normalization(pixels, model.spec.percentiles),
+                        seen, model, axes=seen_axes, region=region, config=config, stop=stop,
+                        normalization=measure_normalization(to_canonical(seen, seen_axes), model.spec.percentiles),
                     )  # fmt: skip
                 except UNetError as error:
                     if stop.is_set():

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qtpy.QtWidgets import QComboBox
-
-__all__ = ["Section", "button", "caption", "row", "set_choices", "set_highlight", "wrapped_label"]
+__all__ = ["Section", "button", "caption", "narrow", "row", "set_choices", "set_highlight", "wrapped_label"]
 
 
 class Section(QFrame):
@@ -54,6 +52,13 @@ def caption(text: str) -> QLabel:
     label = QLabel(text)
     label.setMinimumWidth(42)
     return label
+
+
+def narrow(combo: QComboBox) -> QComboBox:
+    """Let a combo box shrink with the panel, whatever its entries are; return it."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(5)
+    return combo
 
 
 def row(*widgets: QWidget, stretch: tuple[int, ...] = ()) -> QWidget:

@@ -13,11 +13,14 @@ from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.correcting import Correcting
 from napari_unet.gui.document import Document, kind_of
 from napari_unet.gui.hints import OPEN_AN_IMAGE, ask_for_truth, plural_kind
+from napari_unet.gui.inputs import Inputs
 from napari_unet.gui.jobs import Jobs
 from napari_unet.gui.keeping import Keeping
-from napari_unet.gui.layers import Shelf, axes_choices, image_layers, is_usable_image
+from napari_unet.gui.layers import Shelf, image_layers, is_usable_image
 from napari_unet.gui.learning import Learning
 from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.opening import Opening
+from napari_unet.gui.origin import misplaced, origin_of, set_axes
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.session import Session, Tool
 from napari_unet.gui.sizing import Sizing
@@ -63,6 +66,10 @@ class Workbench:
     segmenting : Segmenting
     correcting : Correcting
     learning : Learning
+    opening : Opening
+    inputs : Inputs
+    problem : str or None
+        Why the image cannot be used as it is, and what to do.
     sizing : Sizing
     trying : Trying
     """
@@ -79,6 +86,8 @@ class Workbench:
         self.segmenting = Segmenting(self)
         self.correcting = Correcting(self)
         self.learning = Learning(self)
+        self.opening = Opening(self)
+        self.inputs = Inputs(self)
         self.sizing = Sizing(self)
         self.trying = Trying(self)
         self.shelf = Shelf(viewer)
@@ -86,7 +95,7 @@ class Workbench:
         self._put_aside: set[tuple[int, str, str]] = set()
         self._draft: ModelSpec | None = None
         self._documents: list[Document] = []
-        self._problem: str | None = None
+        self.problem: str | None = None
         self._closed = False
         model_imported.connect(self.choose_model)
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -100,12 +109,20 @@ class Workbench:
         self.trying.end()
         self.session.image, self.session.axes, self.session.question = "", "", ""
         self.image = next((one for one in image_layers(self.viewer.layers) if one.name == name), None)
-        self._problem = is_usable_image(self.image) if self.image is not None else None
-        if self.image is not None and self._problem is None:
+        self.problem = is_usable_image(self.image) if self.image is not None else None
+        if self.image is not None and self.problem is None:
+            if axes is not None:
+                set_axes(self.image, axes)
             self.session.image = self.image.name
-            self.session.axes = axes or axes_choices(self.image)[0]
+            self.session.axes = origin_of(self.image).axes
+            self.problem = misplaced(self.session.axes)
         self._find_document()
         self.say_next()
+
+    def inputs_changed(self) -> None:
+        """Let the document see what feeds the model now."""
+        if self.document is not None and self.spec is not None:
+            self.document.feed(self.inputs.pixels(self.spec))
 
     def choose_model(self, name: str) -> None:
         """Use the model of that name."""
@@ -190,8 +207,8 @@ class Workbench:
                     self.shelf.add(layer)
             return self.document
         image, spec = self.image, self.spec
-        if image is None or not self.session.image:
-            self.session.say(OPEN_AN_IMAGE, problem=True)
+        if image is None or not self.session.image or self.problem is not None:
+            self.session.say(self.problem or OPEN_AN_IMAGE, problem=True)
             return None
         kind, axes = kind_of(spec), self.session.axes
         store = self._keeping.open(image, axes, kind, when_changed)
@@ -219,8 +236,13 @@ class Workbench:
             document.clear()  # its labels were deleted: they come back with Restore, or with undo
         if store is not None and store.read_only:
             document.editable.editable = False
+        self.inputs_changed()
         self._update_counts()
         return document
+
+    def has_labels(self, image: Image) -> bool:
+        """Return whether labels were made for an image."""
+        return any(one.image is image for one in self._documents)
 
     def holds(self, document: Document) -> bool:
         """Return whether a document's layers are still there."""
@@ -228,8 +250,8 @@ class Workbench:
 
     def say_next(self) -> None:
         """Say what to do next."""
-        if self._problem is not None:
-            self.session.say(self._problem, problem=True)
+        if self.problem is not None:
+            self.session.say(self.problem, problem=True)
         elif not self.session.image:
             self.session.say(OPEN_AN_IMAGE)
         elif self.model is None:
@@ -262,8 +284,9 @@ class Workbench:
         wanted = (self.session.axes, kind_of(spec))
         fitting = [one for one in self._documents if one.image is image and (one.axes, one.kind) == wanted]
         self.document = fitting[0] if fitting else None
+        self.inputs_changed()
         self._update_counts()
-        if self.document is None and self.session.image and self._problem is None and image is not None:
+        if self.document is None and self.session.image and self.problem is None and image is not None:
             known = self._keeping.has_corrections(image, *wanted)
             self.session.restorable = known and self._key() in self._put_aside
             if known and not self.session.restorable:

@@ -1,0 +1,139 @@
+"""Which layer, and which channel of it, feeds each input of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.gui.layers import image_layers, is_usable_image, label_shape
+from napari_unet.gui.opening import channel_name
+from napari_unet.gui.origin import misplaced, origin_of
+from napari_unet.images import label_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from napari.layers import Image
+
+    from napari_unet.gui.workbench import Workbench
+    from napari_unet.models import ModelSpec
+
+__all__ = ["Inputs"]
+
+_IN_MEMORY = 2**28
+"""Channels of several layers with fewer bytes together are put side by side in memory."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    layer: Image
+    axes: str
+    channel: int | None
+
+
+class Inputs:
+    """Maps the inputs of a model to channels of layers.
+
+    Parameters
+    ----------
+    workbench : Workbench
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._chosen: dict[tuple[int, str], str] = {}
+
+    def are_shown(self, spec: ModelSpec | None) -> bool:
+        """Return whether there is anything to choose: the model has several inputs, or the image several channels."""
+        axes = self._workbench.session.axes
+        return spec is not None and bool(axes) and (spec.in_channels > 1 or "C" in axes or "S" in axes)
+
+    def offers(self) -> list[str]:
+        """Return the channels that can be chosen, in words."""
+        return list(self._sources())
+
+    def of(self, spec: ModelSpec) -> list[str]:
+        """Return what feeds each input, in words; empty for one that nothing is left for."""
+        offers = self.offers()
+        result = dict.fromkeys(spec.channels, "")
+        # what was chosen, then by name, then what is left in the order of the layers
+        rules: tuple[Callable[[str, str], bool], ...] = (
+            lambda name, one: self._chosen.get((id(self._workbench.image), name)) == one,
+            lambda name, one: name.casefold() in one.casefold(),
+            lambda name, one: True,
+        )
+        for fits in rules:
+            for name in spec.channels:
+                free = (one for one in offers if one not in result.values() and fits(name, one))
+                result[name] = result[name] or next(free, "")
+        return list(result.values())
+
+    def choose(self, name: str, offer: str) -> None:
+        """Feed the input of that name from now on by what was offered in these words."""
+        self._chosen[id(self._workbench.image), name] = offer
+        self._workbench.inputs_changed()
+
+    def pixels(self, spec: ModelSpec) -> tuple[Any, str] | None:
+        """Return what the model shall see, channels first, with its axes; None where it is the image as it is.
+
+        An input that nothing is left for is left out: whoever predicts says that channels are missing.
+        """
+        if not self.are_shown(spec):
+            return None
+        sources = self._sources()
+        parts = [_channel(sources[one]) for one in self.of(spec) if one]
+        axes = label_axes(self._workbench.session.axes)
+        return (_side_by_side(parts), f"C{axes}") if parts else None
+
+    def _sources(self) -> Mapping[str, _Source]:
+        """Return the channels of the image, and those of others that are as large, by words."""
+        bench, image = self._workbench, self._workbench.image
+        if image is None or not bench.session.axes:
+            return {}
+        axes, shape = bench.session.axes, label_shape(image, bench.session.axes)
+        sources = _sources_of(image, axes)
+        for layer in image_layers(bench.viewer.layers):
+            if layer is image or is_usable_image(layer) is not None:
+                continue
+            own = origin_of(layer).axes
+            if misplaced(own) is None and (label_axes(own), label_shape(layer, own)) == (label_axes(axes), shape):
+                sources |= _sources_of(layer, own)
+        return sources
+
+
+def _sources_of(layer: Image, axes: str) -> dict[str, _Source]:
+    letter = next((one for one in "CS" if one in axes), None)
+    if letter is None:
+        return {layer.name: _Source(layer, axes, None)}
+    known = origin_of(layer)
+    count = min(3, layer.data.shape[-1]) if letter == "S" else layer.data.shape[axes.index("C")]
+    return {f"{layer.name}: {channel_name(known, n)}": _Source(layer, axes, n) for n in range(count)}
+
+
+def _channel(source: _Source) -> Any:
+    """Return one channel in the axes of the labels."""
+    data = source.layer.data
+    if source.channel is None:
+        return data
+    if not isinstance(data, np.ndarray):
+        data = _lazy(data)
+    return data[tuple(source.channel if letter in "CS" else slice(None) for letter in source.axes)]
+
+
+def _side_by_side(parts: Sequence[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0][None]
+    if all(isinstance(one, np.ndarray) for one in parts) and sum(one.nbytes for one in parts) < _IN_MEMORY:
+        return np.stack(parts)
+    import dask.array as da
+
+    return da.stack([_lazy(one) for one in parts])  # type: ignore[no-untyped-call]
+
+
+def _lazy(data: Any) -> Any:
+    import dask.array as da
+
+    # without a name dask would read all of it to make one up
+    return data if isinstance(data, da.Array) else da.from_array(data, name=False)  # type: ignore[no-untyped-call]

@@ -1,0 +1,149 @@
+"""What is known of an image layer beside its pixels: axes and why, pixel sizes, names of channels."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.errors import UNetError
+from napari_unet.gui.layers import OURS
+from napari_unet.images import explain_axes, open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari.layers import Image
+
+    from napari_unet.images import OpenedImage
+
+__all__ = ["Origin", "axes_choices", "misplaced", "origin_of", "remember", "set_axes"]
+
+_CHOICES = {
+    2: ("YX",),
+    3: ("ZYX", "TYX", "CYX"),
+    4: ("TZYX", "CZYX", "ZCYX", "TCYX", "CTYX"),
+    5: ("TCZYX", "TZCYX", "CTZYX"),
+}
+_COLOURS = ("red", "green", "blue", "alpha")
+_MICROMETRES = ("um", "µm", "micrometer", "micron")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of an image layer.
+
+    Attributes
+    ----------
+    axes : str
+    why : str
+        Where the axes come from, in a sentence.
+    sure : bool
+        False for a guess.
+    pixel_size_um : dict
+        Micrometres per voxel of those of ``ZYX`` that are known.
+    channels : tuple of str
+        Names of the channels along C or S; empty where they have none.
+    path : str
+        Of its file, empty where it is unknown.
+    level, levels : int
+        Resolution of a pyramid that it is, and how many there are.
+    """
+
+    axes: str
+    why: str
+    sure: bool = True
+    pixel_size_um: Mapping[str, float] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    path: str = ""
+    level: int = 0
+    levels: int = 1
+
+
+def origin_of(layer: Image) -> Origin:
+    """Return what is known of an image of 2 to 5 dimensions: what was remembered, what its file tells, else a guess.
+
+    napari's own reader hands over neither axes nor pixel sizes, but the path.
+    """
+    known = layer.metadata.get(OURS)
+    if isinstance(known, Origin) and len(known.axes) == len(layer.data.shape):
+        return known
+    origin = _told_by_layer(layer) or _told_by_file(layer)
+    if origin is None:
+        guess = explain_axes(tuple(layer.data.shape), rgb=layer.rgb)
+        origin = Origin(guess.axes, guess.why, guess.sure, _pixel_size(layer, guess.axes))
+    remember(layer, origin)
+    return origin
+
+
+def remember(layer: Image, origin: Origin) -> None:
+    """Keep what is known with the layer."""
+    layer.metadata[OURS] = origin
+
+
+def set_axes(layer: Image, axes: str) -> None:
+    """Note that a person said what the axes are."""
+    known = origin_of(layer)
+    if known.axes != axes:
+        size = _pixel_size(layer, axes)
+        remember(layer, Origin(axes, f"{axes}: as you chose.", True, size, known.channels, known.path))
+
+
+def axes_choices(layer: Image) -> tuple[str, ...]:
+    """Return the axes that an image can have, always in the same order."""
+    if not 2 <= layer.ndim <= 5:
+        return ()
+    colours = "S" if layer.rgb else ""
+    usual = [axes + colours for axes in _CHOICES[layer.ndim]] if len(layer.data.shape) <= 5 else []
+    known = origin_of(layer).axes
+    return tuple(usual if known in usual else [known, *usual])
+
+
+def misplaced(axes: str) -> str | None:
+    """Return what is wrong with the order of axes for napari, and what to do; None if nothing."""
+    if not axes.removesuffix("S").endswith("YX"):
+        return f"The axes {axes} do not end with rows and columns, which napari shows. Press Split channels."
+    if "C" in axes[1:]:
+        return (
+            f"The channels lie between the other axes ({axes}): labels beside them would follow the wrong slider. "
+            "Press Split channels."
+        )
+    return None
+
+
+def _told_by_layer(layer: Image) -> Origin | None:
+    """Read the names of the axes that whoever made the layer gave it."""
+    names = tuple(str(name).upper() for name in layer.axis_labels)
+    axes = "".join(names) + ("S" if layer.rgb else "")
+    letters = set(axes)
+    if any(len(name) != 1 for name in names) or not {"Y", "X"} <= letters <= set("TCZYXS") or len(letters) < len(axes):
+        return None
+    return Origin(axes, f"{axes}: as the layer names its axes.", True, _pixel_size(layer, axes))
+
+
+def _told_by_file(layer: Image) -> Origin | None:
+    path = layer.source.path
+    if not isinstance(path, str | Path):
+        return None
+    opened: OpenedImage | None = None
+    with suppress(UNetError, OSError):
+        opened = open_image(path)
+    if opened is None or opened.axes is None or opened.shape != tuple(layer.data.shape):
+        return None
+    size = opened.pixel_size_um or _pixel_size(layer, opened.axes)
+    return Origin(opened.axes, opened.axes_why, True, size, _channel_names(opened, opened.axes), str(path))
+
+
+def _channel_names(opened: OpenedImage, axes: str) -> tuple[str, ...]:
+    if opened.channel_names:
+        return opened.channel_names
+    return _COLOURS[: opened.shape[axes.index("S")]] if "S" in axes else ()
+
+
+def _pixel_size(layer: Image, axes: str) -> dict[str, float]:
+    """Return the scale of a layer where it is in micrometres."""
+    letters = axes.removesuffix("S") if layer.rgb else axes
+    units: tuple[Any, ...] = tuple(layer.units)
+    sides = zip(letters, layer.scale, units, strict=True)
+    return {letter: float(n) for letter, n, unit in sides if letter in "ZYX" and str(unit) in _MICROMETRES}
