@@ -136,14 +136,16 @@ class ScriptedUser:
         self.pause()
 
     def choose(self, name: str, text: str) -> None:
-        """Choose an entry of a combo box."""
+        """Choose an entry of a combo box, by its text or by the words before its first comma."""
         combo: QComboBox | None = self.panel.findChild(QComboBox, name)
-        if combo is None or combo.findText(text) < 0:
+        texts = [combo.itemText(n) for n in range(combo.count())] if combo is not None else []
+        wanted = next((n for n, one in enumerate(texts) if text in (one, one.split(", ")[0])), None)
+        if combo is None or wanted is None:
             raise DemoError(f"{name!r} does not offer {text!r}")
         combo.setFocus()
-        while combo.currentText() != text:
+        while combo.currentIndex() != wanted:
             before = combo.currentIndex()
-            key = Qt.Key.Key_Down if combo.findText(text) > before else Qt.Key.Key_Up
+            key = Qt.Key.Key_Down if wanted > before else Qt.Key.Key_Up
             _mouse_and_keys.keyClick(combo, key)
             if combo.currentIndex() == before:
                 raise DemoError(f"{text!r} cannot be chosen in {name!r}")

@@ -16,7 +16,7 @@ import napari_unet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "examine_device"]
 
 _GB = 1e9
 _ENOUGH_MEMORY = 4 * _GB
@@ -62,6 +62,12 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything the program needs. Never raises: a check that fails is itself a finding."""
     return [finding for what, check in _CHECKS.items() for finding in _run(what, check)]
+
+
+def examine_device() -> list[Finding]:
+    """Look at what computes, and at a card that torch cannot use. Never raises; may take a second."""
+    names = ("device", "NVIDIA card", "GPU memory")
+    return [finding for what in names for finding in _run(what, _CHECKS[what])]
 
 
 def _run(what: str, check: Callable[[], Finding | None]) -> list[Finding]:

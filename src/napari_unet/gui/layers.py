@@ -26,8 +26,10 @@ __all__ = [
     "is_usable_image",
     "label_shape",
     "make_labels",
+    "make_map",
     "make_outlines",
     "make_overlay",
+    "make_rim",
     "mark_as_ours",
     "view_box",
 ]
@@ -122,13 +124,49 @@ def make_outlines(image: Image, axes: str, box: Box, labels: NDArray[Any], name:
     color : str
     """
     layer = make_labels(image, axes, name, labels)
-    layer.translate = np.asarray(layer.translate) + np.asarray(layer.scale) * [part.start for part in box]
+    layer.translate = _corner(layer, box)
     layer.colormap = DirectLabelColormap(color_dict={None: color, 0: "transparent"})
     layer.contour = 2
     layer.opacity = 0.9
     layer.editable = False
     mark_as_ours(layer)
     return layer
+
+
+def make_rim(image: Image, axes: str, box: Box, rim: NDArray[np.uint8], step: int) -> Labels:
+    """Return a layer of lines in the plane of a box, one pixel of it `step` pixels of the image: 1 rims, 2 seeds."""
+    layer = make_labels(image, axes, "threshold", rim.reshape((1,) * (len(box) - 2) + rim.shape))
+    place = _corner(layer, box)
+    layer.scale = np.asarray(layer.scale) * [*[1] * (len(box) - 2), step, step]
+    place[-2:] += (step - 1) / 2 * np.asarray(layer.scale)[-2:] / step
+    layer.translate = place
+    layer.colormap = DirectLabelColormap(color_dict={None: "transparent", 1: "#ff375f", 2: "#ffd60a"})
+    layer.opacity = 1
+    layer.editable = False
+    mark_as_ours(layer)
+    return layer
+
+
+def make_map(image: Image, axes: str, box: Box, values: NDArray[Any], name: str) -> Image:
+    """Return a map of the plane of a box as an image layer that lies on the image."""
+    like = make_labels(image, axes, name, np.zeros((1,) * len(box), np.uint8))
+    layer = Image(
+        values.reshape((1,) * (len(box) - 2) + values.shape),
+        name=name,
+        scale=like.scale,
+        translate=_corner(like, box),
+        units=like.units,
+        contrast_limits=(0, 1),
+        colormap="viridis",
+    )
+    mark_as_ours(layer)
+    return layer
+
+
+def _corner(layer: Labels, box: Box) -> NDArray[np.float64]:
+    """Return where a box begins in the space of a layer that lies on the whole image."""
+    corner: NDArray[np.float64] = np.asarray(layer.translate) + np.asarray(layer.scale) * [part.start for part in box]
+    return corner
 
 
 class Shelf:
@@ -153,7 +191,7 @@ class Shelf:
             self._put_away.append(layer)
         self._viewer.add_layer(layer)
 
-    def take_down(self, layer: Labels) -> None:
+    def take_down(self, layer: Layer) -> None:
         """Take a layer out of the viewer, soon: not while napari is about to take out another."""
         QTimer.singleShot(0, lambda: self._remove(layer))
 
@@ -161,7 +199,7 @@ class Shelf:
         """Let go of the viewer."""
         self._viewer.dims.events.ndisplay.disconnect(self._follow_display)
 
-    def _remove(self, layer: Labels) -> None:
+    def _remove(self, layer: Layer) -> None:
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import UNetError
 from napari_unet.gui.layers import OURS
-from napari_unet.images import explain_axes, open_image
+from napari_unet.images import explain_axes, layer_axes, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,10 +129,16 @@ def _told_by_file(layer: Image) -> Origin | None:
     opened: OpenedImage | None = None
     with suppress(UNetError, OSError):
         opened = open_image(path)
-    if opened is None or opened.axes is None or opened.shape != tuple(layer.data.shape):
+    if opened is None or opened.axes is None:
         return None
-    size = opened.pixel_size_um or _pixel_size(layer, opened.axes)
-    return Origin(opened.axes, opened.axes_why, True, size, _channel_names(opened, opened.axes), str(path))
+    shape = tuple(layer.data.shape)
+    found = layer_axes(shape, rgb=layer.rgb, path=path)
+    width = shape[found.axes.index("X")]
+    level = next((one for one in opened.levels if one.shape[opened.axes.index("X")] == width), None)
+    if not found.sure or level is None:
+        return None
+    size = dict(level.pixel_size_um) or _pixel_size(layer, found.axes)
+    return Origin(found.axes, found.why, True, size, _channel_names(opened, found.axes), str(path))
 
 
 def _channel_names(opened: OpenedImage, axes: str) -> tuple[str, ...]:

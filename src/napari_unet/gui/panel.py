@@ -82,6 +82,7 @@ class UNetPanel(QWidget):
             return
         self._closed = True
         self.source.close_connections()
+        self.segment.settings.close_connections()
         self.correct.close_connections()
         self.saving.close_connections()
         self._layers.events.removing.disconnect(self._before_a_layer_goes)

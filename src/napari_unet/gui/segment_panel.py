@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QComboBox, QProgressBar
 
 from napari_unet.gui.session import JobState, Scope
-from napari_unet.gui.widgets import Section, button, row, set_highlight
+from napari_unet.gui.settings_panel import SettingsPanel
+from napari_unet.gui.widgets import Section, button, narrow, row, set_highlight
 
 if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
 
 __all__ = ["SegmentPanel"]
 
-_SCOPES = {"image": Scope.IMAGE, "slice": Scope.SLICE, "view": Scope.VIEW}
+_MUCH_DISK = 1e9
 
 
 class SegmentPanel(Section):
-    """The Segment button, what it runs on, and Cancel."""
+    """The Segment button, what it runs on and how long that takes, Cancel; thresholds and device folded."""
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__("1  Segment")
         self._workbench = workbench
         self._session = workbench.session
+        self._chosen: Scope | None = None
         self.segment = button("Segment", self._segment, name="segment")
-        self.scope = QComboBox()
+        self.scope = narrow(QComboBox())
         self.scope.setObjectName("scope")
-        self.scope.addItems(list(_SCOPES))
         self.scope.setToolTip("The whole image, the slice that is shown, or the part of it that is visible.")
         self.cancel = button(
             "Cancel", workbench.segmenting.cancel, name="cancel", tooltip="Stop; the labels stay as they are."
@@ -37,18 +38,47 @@ class SegmentPanel(Section):
         self.bar.setMaximum(1000)
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
-        self.add(row(self.segment, self.scope, self.cancel, stretch=(3, 1, 1)))
+        self.settings = SettingsPanel(workbench)
+        self.add(row(self.segment, self.scope, self.cancel, stretch=(1, 1, 0)))
         self.add(self.bar)
-        for name in ("image", "model", "prediction", "progress", "segmented", "checked"):
+        self.add(self.settings)
+        self.scope.activated.connect(self._choose)
+        self._session.events.image.connect(self._forget_choice)
+        for name in ("image", "axes", "model", "prediction", "progress", "segmented", "checked", "estimates"):
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
+    @property
+    def _scope(self) -> Scope:
+        return self._chosen if self._chosen in self._scopes else self._workbench.estimating.main_scope()
+
+    @property
+    def _scopes(self) -> list[Scope]:
+        """What can be segmented; the slice only where there are several."""
+        planes = [part.stop for part in self._workbench.segmenting.box(Scope.IMAGE)[:-2]]
+        return [Scope.IMAGE, *([Scope.SLICE] if any(n > 1 for n in planes) else []), Scope.VIEW]
+
     def _segment(self) -> None:
-        self._workbench.segmenting.segment(_SCOPES[self.scope.currentText()])
+        self._workbench.segmenting.segment(self._scope)
+
+    def _choose(self, number: int) -> None:
+        self._chosen = self._scopes[number]
+        self._render()
+
+    def _forget_choice(self) -> None:
+        self._chosen = None
 
     def _render(self) -> None:
-        session = self._session
+        session, scopes, scope = self._session, self._scopes, self._scope
         busy = session.prediction is not JobState.IDLE
+        blocked = self.scope.blockSignals(True)
+        texts = [self._words(one) for one in scopes]
+        if [self.scope.itemText(n) for n in range(self.scope.count())] != texts:
+            self.scope.clear()
+            self.scope.addItems(texts)
+        self.scope.setCurrentIndex(scopes.index(scope))
+        self.scope.blockSignals(blocked)
+        self.segment.setText(f"Segment {scope.value}")
         self.segment.setEnabled(bool(session.image) and not busy)
         self.segment.setToolTip(
             f"Find objects with {session.model!r}. What is checked stays as it is."
@@ -61,3 +91,11 @@ class SegmentPanel(Section):
         self.bar.setVisible(session.progress >= 0)
         self.bar.setValue(round(1000 * max(0.0, session.progress)))
         set_highlight(self.segment, bool(session.image) and not session.segmented and session.checked == 0)
+
+    def _words(self, scope: Scope) -> str:
+        """Return a scope with the time it takes, and the disk where that is much."""
+        known = self._session.estimates.get(scope)
+        if known is None:
+            return scope.value
+        disk = f", {known.bytes_on_disk / 1e9:.0f} GB" if known.bytes_on_disk >= _MUCH_DISK else ""
+        return f"{scope.value}, {known}{disk}"

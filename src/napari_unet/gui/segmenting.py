@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.errors import UNetError
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.images import label_axes
-from napari_unet.prediction import Prediction, iter_predict
+from napari_unet.prediction import Prediction, check_view, iter_predict
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from threading import Event as StopFlag
 
     from napari_unet.correction import Box
@@ -36,8 +37,8 @@ class Segmenting:
         self._session = workbench.session
         self._target: Document | None = None
 
-    def segment(self, scope: Scope = Scope.IMAGE) -> None:
-        """Predict the image, the slice or the view, in the background."""
+    def segment(self, scope: Scope = Scope.IMAGE, then: Callable[[], None] | None = None) -> None:
+        """Predict the image, the slice or the view, in the background; `then` do something else."""
         bench, session, model = self._workbench, self._session, self._workbench.model
         if session.prediction is not JobState.IDLE:
             session.say("Already segmenting. Cancel it first.")
@@ -49,6 +50,12 @@ class Segmenting:
         if document is None:
             return
         box = self.box(scope)
+        if scope is Scope.VIEW:
+            try:
+                check_view([part.stop - part.start for part in box])
+            except UNetError as error:
+                session.say(str(error), problem=True)
+                return
         self._target = document
 
         def take_over(result: Prediction) -> None:
@@ -57,11 +64,14 @@ class Segmenting:
                 return
             document.fill(result.labels, box)
             session.segmented = True
-            self._tell_result(document, model.spec)
+            bench.tuning.keep(result, document, model, box)
+            self.tell_result(document, model.spec)
+            if then is not None:
+                then()
 
         bench.jobs.start(
             "prediction",
-            lambda stop: self.predict(document, model, box, stop),
+            lambda stop: self.predict(document, model, box, stop, maps=bench.tuning.wants_maps(box)),
             on_result=take_over,
             message="Segmenting...",
         )
@@ -75,16 +85,22 @@ class Segmenting:
         if document in (self._target, self._workbench.document):
             self._workbench.jobs.stop("prediction", "The layer was removed: cancelling...")
 
-    def predict(self, document: Document, model: Model, box: Box, stop: StopFlag) -> Generator[Any, None, Prediction]:
+    def predict(
+        self, document: Document, model: Model, box: Box, stop: StopFlag, *, maps: bool = False
+    ) -> Generator[Any, None, Prediction]:
         """Return the work of predicting a box of a document; run it in a job."""
         pixels, axes = document.pixels
+        config = self._workbench.predict_config()
+        if model is not self._workbench.model:  # another one has thresholds of its own
+            config = config.model_copy(update={"foreground_threshold": None, "seed_threshold": None})
         result = yield from iter_predict(
             pixels,
             model,
             axes=axes,
             region=dict(zip(label_axes(document.axes), box, strict=True)),
             normalization=document.normalization(model.spec),
-            config=self._workbench.predict_config(),
+            config=config,
+            return_maps=maps,
             stop=stop,
         )
         return result
@@ -100,7 +116,8 @@ class Segmenting:
         step = tuple(bench.viewer.dims.current_step)
         return view_box(image, axes, step, whole_plane=scope is Scope.SLICE)
 
-    def _tell_result(self, document: Document, spec: ModelSpec) -> None:
+    def tell_result(self, document: Document, spec: ModelSpec) -> None:
+        """Say what was found and what to do next."""
         session = self._session
         if document.normalization(spec).is_constant:
             session.say("This image has the same value everywhere: there is nothing to find.", problem=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from psygnal import SignalGroupDescriptor
+
+if TYPE_CHECKING:
+    from napari_unet.prediction import Estimate
 
 __all__ = ["JobState", "Scope", "Session", "Tool", "Trial"]
 
@@ -100,6 +103,15 @@ class Session:
         Whether a drag in the canvas measures an object.
     trials : tuple of Trial
         What each model finds in the view, while the user chooses one.
+    estimates : dict of Scope to Estimate
+        What segmenting would take; empty until it is known.
+    foreground_threshold, seed_threshold : float or None
+        None: the model's own.
+    device, precision : str
+    link_z : bool
+        Link what a model of planes finds in the slices of a stack.
+    has_maps : bool
+        Whether the maps of the view are shown as layers.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -123,6 +135,13 @@ class Session:
     restorable: bool = False
     measuring: bool = False
     trials: tuple[Trial, ...] = ()
+    estimates: dict[Scope, Estimate] = field(default_factory=dict)
+    foreground_threshold: float | None = None
+    seed_threshold: float | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    link_z: bool = True
+    has_maps: bool = False
 
     def move(self, job: str, state: JobState) -> None:
         """Move the job `"prediction"` or `"training"` to another state.

@@ -12,6 +12,7 @@ from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.correcting import Correcting
 from napari_unet.gui.document import Document, kind_of
+from napari_unet.gui.estimating import Estimating
 from napari_unet.gui.hints import OPEN_AN_IMAGE, ask_for_truth, plural_kind
 from napari_unet.gui.inputs import Inputs
 from napari_unet.gui.jobs import Jobs
@@ -25,6 +26,7 @@ from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.session import Session, Tool
 from napari_unet.gui.sizing import Sizing
 from napari_unet.gui.trying import Trying
+from napari_unet.gui.tuning import Tuning
 from napari_unet.models import ClassSpec, ModelSpec, NetworkSpec, list_models, load_model
 from napari_unet.prediction import PredictConfig
 
@@ -66,6 +68,8 @@ class Workbench:
     segmenting : Segmenting
     correcting : Correcting
     learning : Learning
+    tuning : Tuning
+    estimating : Estimating
     opening : Opening
     inputs : Inputs
     problem : str or None
@@ -86,6 +90,8 @@ class Workbench:
         self.segmenting = Segmenting(self)
         self.correcting = Correcting(self)
         self.learning = Learning(self)
+        self.tuning = Tuning(self)
+        self.estimating = Estimating(self)
         self.opening = Opening(self)
         self.inputs = Inputs(self)
         self.sizing = Sizing(self)
@@ -121,6 +127,7 @@ class Workbench:
 
     def inputs_changed(self) -> None:
         """Let the document see what feeds the model now."""
+        self.tuning.forget_maps()
         if self.document is not None and self.spec is not None:
             self.document.feed(self.inputs.pixels(self.spec))
 
@@ -136,6 +143,7 @@ class Workbench:
     def use_model(self, model: Model, name: str | None = None) -> None:
         """Use a model that is loaded already."""
         self.correcting.put_tool_away()
+        self.tuning.forget()
         self.model, self._draft = model, None
         self.session.model = name or model.spec.name
         self._find_document()
@@ -155,6 +163,7 @@ class Workbench:
             self.session.say(problem, problem=True)
             return False
         self.correcting.put_tool_away()
+        self.tuning.forget()
         colors = (_CLASS_COLORS[n % len(_CLASS_COLORS)] for n in range(len(classes)))
         self._draft = ModelSpec.model_validate(
             {
@@ -184,7 +193,17 @@ class Workbench:
 
     def predict_config(self) -> PredictConfig:
         """Return how to predict: what the user set, else what suits model and machine."""
-        return PredictConfig(object_diameter_px=self.object_size)
+        session = self.session
+        return PredictConfig.model_validate(
+            {
+                "object_diameter_px": self.object_size,
+                "foreground_threshold": session.foreground_threshold,
+                "seed_threshold": session.seed_threshold,
+                "device": session.device,
+                "precision": session.precision,
+                "link_z": session.link_z,
+            }
+        )
 
     # --- document ---------------------------------------------------------------------------------------------
 
@@ -269,6 +288,8 @@ class Workbench:
             return
         self._closed = True
         model_imported.disconnect(self.choose_model)
+        self.estimating.close()
+        self.tuning.close()
         self.jobs.abandon()
         self.shelf.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
@@ -335,7 +356,7 @@ class Workbench:
 
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
-        for room in (self.learning, self.sizing, self.trying):
+        for room in (self.learning, self.sizing, self.trying, self.tuning):
             room.forget_layer(layer)
         for document in list(self._documents):
             if layer is not document.image and layer is not document.editable:

@@ -1,0 +1,140 @@
+"""Thresholds, linking and device: folded under Segment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSlider
+from superqt import QCollapsible
+
+from napari_unet.gui.doctor import Finding, examine_device
+from napari_unet.gui.widgets import button, caption, narrow, row
+from napari_unet.gui.worker import Job
+from napari_unet.prediction import PredictConfig, available_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from threading import Event as StopFlag
+
+    from napari_unet.gui.workbench import Workbench
+
+__all__ = ["SettingsPanel"]
+
+_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+class SettingsPanel(QCollapsible):
+    """Sliders for the thresholds with Show maps, linking of slices, device and precision."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__("Thresholds, device")
+        self.setObjectName("settings")
+        self._workbench = workbench
+        self._session = workbench.session
+        self._job: Job | None = None
+        self._tips = {name: field.description or "" for name, field in PredictConfig.model_fields.items()}
+        tuning = workbench.tuning
+        self.foreground = self._slider("foreground_threshold", lambda value: tuning.move(foreground=value))
+        self.seeds = self._slider("seed_threshold", lambda value: tuning.move(seeds=value))
+        self._values = {slider: QLabel() for slider in (self.foreground, self.seeds)}
+        self.reset = button("Model's own", tuning.reset, name="reset", tooltip="Back to the thresholds of the model.")
+        self.maps = button(
+            "Show maps",
+            tuning.toggle_maps,
+            name="show_maps",
+            tooltip="Show what the network says of this view, before the thresholds, as layers.",
+            checkable=True,
+        )
+        self.link = QCheckBox("Link slices into 3-D objects")
+        self.link.setObjectName("link_z")
+        self.link.setToolTip(self._tips["link_z"])
+        self.device = narrow(QComboBox())
+        self.device.setObjectName("device")
+        self.device.addItems(["auto", *available_devices()])
+        self.device.setToolTip(self._tips["device"])
+        self.precision = narrow(QComboBox())
+        self.precision.setObjectName("precision")
+        self.precision.addItems(list(_PRECISIONS))
+        self.precision.setToolTip(self._tips["precision"])
+        self._sliders = [
+            row(caption("Foreground"), self.foreground, self._values[self.foreground], stretch=(0, 1)),
+            row(caption("Seeds"), self.seeds, self._values[self.seeds], stretch=(0, 1)),
+        ]
+        for one in (*self._sliders, row(self.maps, self.reset, stretch=(1, 1)), self.link):
+            self.addWidget(one)
+        self.addWidget(row(caption("Device"), self.device, self.precision, stretch=(0, 1, 1)))
+        self.link.toggled.connect(self._choose_linking)
+        self.device.textActivated.connect(self._choose_device)
+        self.precision.textActivated.connect(self._choose_precision)
+        self.toggled.connect(self._on_toggled)
+        session = self._session.events
+        for name in ("image", "axes", "model", "foreground_threshold", "seed_threshold", "has_maps", "segmented"):
+            getattr(session, name).connect(self._render)
+        self._render()
+
+    def _slider(self, name: str, move: Callable[[float], None]) -> QSlider:
+        slider = QSlider(Qt.Orientation.Horizontal)
+        slider.setObjectName(name)
+        slider.setRange(1, 99)
+        slider.setToolTip(self._tips[name])
+        slider.valueChanged.connect(lambda value: move(value / 100))
+        return slider
+
+    def _choose_linking(self, on: bool) -> None:
+        self._session.link_z = on
+
+    def _choose_device(self, name: str) -> None:
+        self._session.device = name
+
+    def _choose_precision(self, name: str) -> None:
+        self._session.precision = name
+
+    def _render(self) -> None:
+        session, spec = self._session, self._workbench.spec
+        instances = spec is not None and spec.task == "instances"
+        for holder in self._sliders:
+            holder.setVisible(instances)
+        self.reset.setVisible(instances)
+        self.reset.setEnabled((session.foreground_threshold, session.seed_threshold) != (None, None))
+        for slider, value in zip((self.foreground, self.seeds), self._workbench.tuning.thresholds(), strict=True):
+            blocked = slider.blockSignals(True)
+            slider.setValue(round(100 * value))
+            slider.blockSignals(blocked)
+            slider.setEnabled(session.segmented)
+            self._values[slider].setText(f"{value:.2f}")
+        self.maps.setChecked(session.has_maps)
+        self.maps.setEnabled(bool(session.image) and self._workbench.model is not None)
+        planes = spec is not None and spec.spatial_dims == 2
+        self.link.setVisible(instances and planes and "Z" in session.axes)
+        self.link.setChecked(session.link_z)
+
+    def _on_toggled(self, unfolded: bool) -> None:
+        """Find out what computes, once."""
+        if not unfolded or self._job is not None:
+            return
+
+        def run(_: StopFlag) -> Generator[Any, None, list[Finding]]:
+            yield from ()
+            return examine_device()
+
+        self._job = Job(
+            "U-Net device",
+            run,
+            on_event=lambda _: None,
+            on_result=self._show_device,
+            on_error=lambda _: None,
+            on_end=lambda: None,
+        )
+        self._job.start()
+
+    def _show_device(self, findings: list[Finding]) -> None:
+        lines = [self._tips["device"]]
+        for one in findings:
+            lines.append(f"{one.what}: {one.found}." + (f" {one.advice}" if one.advice else ""))
+        self.device.setToolTip("\n".join(lines))
+
+    def close_connections(self) -> None:
+        """End what is under way."""
+        if self._job is not None:
+            self._job.abandon()

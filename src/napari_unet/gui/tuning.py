@@ -1,0 +1,269 @@
+"""Thresholds that follow a slider: outlines at once, objects when it rests; the network does not run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_unet.gui.layers import make_map, make_rim
+from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.session import JobState, Scope
+from napari_unet.gui.worker import Job
+from napari_unet.prediction import outline, relabel, shrink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from threading import Event as StopFlag
+
+    from napari.layers import Image, Labels
+    from numpy.typing import NDArray
+
+    from napari_unet.correction import Box
+    from napari_unet.gui.document import Document
+    from napari_unet.gui.workbench import Workbench
+    from napari_unet.models import Model
+    from napari_unet.prediction import Prediction
+
+__all__ = ["Tuning"]
+
+_REST_MS = 250
+_MOST_VOXELS = 2**24
+"""Maps of more (4096 x 4096) are not kept."""
+_CANVAS = 1200
+"""Pixels of the longer side of the outlines that follow a slider."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    document: Document
+    model: Model
+    box: Box
+    object_size: float | None
+    axes: str
+    scale: float
+    values: NDArray[np.float32]
+    """As they were predicted."""
+
+    def covers(self, box: Box) -> bool:
+        return all(s.start <= b.start and b.stop <= s.stop for s, b in zip(self.box, box, strict=True))
+
+    def planes(self, box: Box) -> NDArray[np.float32]:
+        """Return the maps (``CYX``) of a rectangle within the plane."""
+        plane = self.values.reshape(-1, *self.values.shape[-2:])
+        rows, columns = (
+            slice(b.start - s.start, b.stop - s.start) for b, s in zip(box[-2:], self.box[-2:], strict=True)
+        )
+        part: NDArray[np.float32] = plane[:, rows, columns]
+        return part
+
+
+class Tuning:
+    """Sets the thresholds of the session and shows at once what they do.
+
+    Parameters
+    ----------
+    workbench : Workbench
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._session = workbench.session
+        self._maps: _Maps | None = None
+        self._small: tuple[Box, NDArray[np.float32], int] | None = None
+        self._rim: Labels | None = None
+        self._map_layers: list[Image] = []
+        self._job: Job | None = None
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REST_MS)
+        self._timer.timeout.connect(self._follow)
+
+    # --- what the user does ----------------------------------------------------------------------------------
+
+    def thresholds(self) -> tuple[float, float]:
+        """Return the thresholds that count now: foreground, seeds."""
+        spec = self._workbench.spec
+        if spec is None:
+            return 0.5, 0.5
+        decoder = self._workbench.predict_config().decoder(spec.decoder)
+        return decoder.foreground_threshold, decoder.seed_threshold
+
+    def move(self, *, foreground: float | None = None, seeds: float | None = None) -> None:
+        """Set a threshold; the outline follows at once, the objects of the view when it rests."""
+        if foreground is not None:
+            self._session.foreground_threshold = foreground
+        if seeds is not None:
+            self._session.seed_threshold = seeds
+        if self._usable_maps() is not None:
+            self._show_rim()
+        self._timer.start()
+
+    def reset(self) -> None:
+        """Go back to the thresholds of the model."""
+        if (self._session.foreground_threshold, self._session.seed_threshold) != (None, None):
+            self._session.foreground_threshold = self._session.seed_threshold = None
+            self._timer.start()
+
+    def toggle_maps(self) -> None:
+        """Show the maps of the view as layers, or take them away."""
+        if self._session.has_maps:
+            self._take_maps_down()
+        else:
+            self._with_maps(self._show_maps)
+
+    # --- maps ------------------------------------------------------------------------------------------------
+
+    def wants_maps(self, box: Box) -> bool:
+        """Return whether the maps of a prediction should be kept: those of one plane that is not huge."""
+        sides = [part.stop - part.start for part in box]
+        return bool(prod(sides[:-2]) == 1 and prod(sides) <= _MOST_VOXELS)
+
+    def keep(self, result: Prediction, document: Document, model: Model, box: Box) -> None:
+        """Keep the maps of a prediction for the sliders."""
+        if result.maps is None:
+            return
+        size, axes, scale = self._workbench.object_size, document.pixels[1], result.provenance["scale"]
+        self._take_maps_down()
+        self._maps = _Maps(document, model, box, size, axes, scale, result.maps)
+        self._small = None
+
+    def forget_maps(self) -> None:
+        """Let go of the maps: something else is looked at."""
+        self._timer.stop()
+        self._maps = self._small = None
+        self._take_rim_down()
+        self._take_maps_down()
+
+    def forget(self) -> None:
+        """Go back to the thresholds of whatever model comes now."""
+        self.forget_maps()
+        self._session.foreground_threshold = self._session.seed_threshold = None
+
+    def forget_layer(self, layer: Any) -> None:
+        """Note that a layer is gone from the viewer."""
+        if layer is self._rim:
+            self._rim = None
+        self._map_layers = [one for one in self._map_layers if one is not layer]
+        self._session.has_maps = bool(self._map_layers)
+        if self._maps is not None and layer in (self._maps.document.editable, self._maps.document.image):
+            self.forget_maps()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._timer.stop()
+        if self._job is not None:
+            self._job.abandon()
+
+    def _usable_maps(self) -> _Maps | None:
+        """Return the maps, if they are those of the model and the view."""
+        bench, maps = self._workbench, self._maps
+        if maps is None or bench.document is not maps.document or bench.model is not maps.model:
+            return None
+        fits = maps.object_size == bench.object_size and maps.covers(bench.segmenting.box(Scope.VIEW))
+        return maps if fits else None
+
+    def _with_maps(self, then: Callable[[], None]) -> None:
+        """Do something with the maps of the view; where there are none, the network runs first, once."""
+        if self._usable_maps() is not None:
+            then()
+        else:
+            self._workbench.segmenting.segment(Scope.VIEW, then=then)
+
+    # --- outline ---------------------------------------------------------------------------------------------
+
+    def _show_rim(self) -> None:
+        maps = self._usable_maps()
+        if maps is None or not isinstance(maps.document, ObjectDocument):
+            return
+        small, step = self._shrunk(maps)
+        foreground, seeds = self.thresholds()
+        rim = outline(small[0], foreground).astype(np.uint8)
+        rim[outline(np.minimum(small[1], small[2]), seeds) & (small[0] > foreground)] = 2
+        if self._rim is None:
+            assert self._small is not None
+            self._rim = make_rim(maps.document.image, maps.document.axes, self._small[0], rim, step)
+            self._workbench.shelf.add(self._rim)
+            self._workbench.viewer.layers.selection.active = maps.document.editable
+        else:
+            self._rim.data[...] = rim.reshape(self._rim.data.shape)
+            self._rim.refresh()
+
+    def _shrunk(self, maps: _Maps) -> tuple[NDArray[np.float32], int]:
+        """Return the maps of the view at the resolution of the canvas."""
+        box = self._workbench.segmenting.box(Scope.VIEW)
+        if self._small is None or self._small[0] != box:
+            shrunk = [shrink(one, _CANVAS) for one in maps.planes(box)]
+            self._small = (box, np.stack([one for one, _ in shrunk]), shrunk[0][1])
+            self._take_rim_down()
+        return self._small[1:]
+
+    def _take_rim_down(self) -> None:
+        rim, self._rim = self._rim, None
+        if rim is not None:
+            self._workbench.shelf.take_down(rim)
+
+    # --- objects ---------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Make the objects of the view anew, in the background."""
+        bench = self._workbench
+        if bench.document is None or bench.model is None or bench.model.spec.task != "instances":
+            return
+        if self._session.prediction is not JobState.IDLE or self._job is not None:
+            self._timer.start()
+            return
+        maps = self._usable_maps()
+        if maps is None:
+            bench.segmenting.segment(Scope.VIEW)
+            return
+        config = bench.predict_config()
+
+        def run(_: StopFlag) -> Generator[Any, None, NDArray[np.int32]]:
+            yield from ()
+            return relabel(maps.values, maps.model.spec, config, axes=maps.axes, scale=maps.scale)
+
+        def take_over(labels: NDArray[np.int32]) -> None:
+            if bench.holds(maps.document) and not self._timer.isActive():
+                maps.document.fill(labels, maps.box)
+                self._take_rim_down()
+                bench.segmenting.tell_result(maps.document, maps.model.spec)
+
+        self._job = Job(
+            "U-Net thresholds",
+            run,
+            on_event=lambda _: None,
+            on_result=take_over,
+            on_error=lambda text: self._session.say(text, problem=True),
+            on_end=self._on_end,
+        )
+        self._job.start()
+
+    def _on_end(self) -> None:
+        self._job = None
+
+    # --- maps as layers --------------------------------------------------------------------------------------
+
+    def _show_maps(self) -> None:
+        maps, bench = self._maps, self._workbench
+        if maps is None or maps.document.editable not in bench.viewer.layers:
+            return
+        document = maps.document
+        active = bench.viewer.layers.selection.active
+        for number, (spec, values) in enumerate(zip(maps.model.spec.maps, maps.planes(maps.box), strict=True)):
+            layer = make_map(document.image, document.axes, maps.box, values, f"{document.image.name} {spec.name}")
+            layer.visible = number == 0
+            self._map_layers.append(layer)
+            bench.viewer.layers.insert(bench.viewer.layers.index(document.layers[0]), layer)
+        bench.viewer.layers.selection.active = active
+        self._session.has_maps = True
+        self._session.say("The maps lie below the labels: what the network says before the thresholds.")
+
+    def _take_maps_down(self) -> None:
+        layers, self._map_layers = self._map_layers, []
+        self._session.has_maps = False
+        for layer in layers:
+            self._workbench.shelf.take_down(layer)

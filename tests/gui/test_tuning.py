@@ -1,0 +1,210 @@
+"""What runs and how long it takes; thresholds that follow a slider; maps as layers; device."""
+
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QCheckBox, QSlider
+
+from napari_unet import iter_predict
+from napari_unet.gui.doctor import Finding
+from napari_unet.gui.session import Scope
+from napari_unet.prediction import Estimate
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Count how often the network runs."""
+    made = []
+
+    def counting(*args, **others):
+        made.append(others["region"])
+        return (yield from iter_predict(*args, **others))
+
+    monkeypatch.setattr("napari_unet.gui.segmenting.iter_predict", counting)
+    return made
+
+
+@pytest.fixture
+def soft(start, discs):
+    """Discs that fade outwards, so that a threshold decides how large they are."""
+    rows, columns = np.indices((64, 64))
+    near = np.min([np.hypot(rows - y, columns - x) for y, x in ((12, 12), (12, 44), (32, 28), (50, 12), (50, 48))], 0)
+    user = start((1000 * np.exp(-((near / 6) ** 2))).astype(np.uint16))
+    user.panel.segment.settings.expand(animate=False)
+    user.pause()
+    return user
+
+
+def slider(user, name):
+    return user.panel.findChild(QSlider, name)
+
+
+def slide(user, name, steps):
+    """Press an arrow key on a slider so often."""
+    key = Qt.Key.Key_Right if steps > 0 else Qt.Key.Key_Left
+    slider(user, name).setFocus()
+    for _ in range(abs(steps)):
+        QTest.keyClick(slider(user, name), key)
+
+
+def test_the_objects_follow_a_threshold_without_the_network(soft, runs):
+    user = soft
+    assert not slider(user, "foreground_threshold").isEnabled(), "nothing to see yet"
+    user.segment()
+    before = user.labels
+    assert len(runs) == 1
+    slide(user, "foreground_threshold", 10)
+    assert user.session.foreground_threshold == pytest.approx(0.6)
+    rim = user.viewer.layers["threshold"]
+    assert (rim.data == 1).any(), "the outline is there at once"
+    np.testing.assert_array_equal(user.labels, before)
+    outside = np.argwhere(rim.data == 1)
+    assert (before[tuple(outside.T)] > 0).all(), "a higher threshold lies inside"
+    user.until(lambda: not np.array_equal(user.labels, before))
+    after = user.labels
+    assert (after > 0).sum() < (before > 0).sum()
+    assert len(np.unique(after)) == 6
+    user.until(lambda: "threshold" not in user.viewer.layers)
+    assert len(runs) == 1, "the network does not run again"
+    # it counts for the next segmentation, which gives the same
+    user.segment()
+    np.testing.assert_array_equal(user.labels > 0, after > 0)
+    assert len(runs) == 2
+    # one step back, and back to the model's own
+    user.press("reset")
+    assert user.session.foreground_threshold is None
+    user.until(lambda: (user.labels > 0).sum() == (before > 0).sum())
+    np.testing.assert_array_equal(user.labels > 0, before > 0)
+    assert len(runs) == 2
+
+
+def test_the_outline_follows_within_a_tenth_of_a_second(soft):
+    user = soft
+    user.segment()
+    maps = user.panel.workbench.tuning._maps
+    large = np.tile(maps.values, (1, 32, 32))  # 2048 x 2048, as many pixels as a large view
+    tuning = user.panel.workbench.tuning
+    object.__setattr__(maps, "values", large)
+    object.__setattr__(maps, "box", (slice(0, 2048), slice(0, 2048)))
+    bench = user.panel.workbench
+    bench.segmenting.box = lambda scope: maps.box
+    tuning.move(foreground=0.5)
+    user.pause()
+    took = []
+    for value in (0.52, 0.54, 0.56):
+        begun = time.perf_counter()
+        tuning.move(foreground=value)
+        user.pause()
+        took.append(time.perf_counter() - begun)
+    tuning._timer.stop()
+    assert min(took) < 0.1
+    assert user.viewer.layers["threshold"].data.size == 1024**2, "at the resolution of the canvas"
+
+
+def test_a_slider_in_a_new_view_asks_the_network_once(start, discs, runs):
+    user = start(discs(3))
+    user.panel.segment.settings.expand(animate=False)
+    user.segment()
+    assert len(runs) == 1
+    user.viewer.dims.set_current_step(0, 2)
+    slide(user, "seed_threshold", 3)
+    user.until(lambda: len(runs) == 2 and user.idle)
+    assert runs[1]["Z"] == slice(2, 3)
+    slide(user, "seed_threshold", 3)
+    user.until(lambda: "threshold" in user.viewer.layers)
+    user.until(lambda: "threshold" not in user.viewer.layers)
+    assert len(runs) == 2
+    # another model comes with thresholds of its own
+    user.panel.workbench.use_model(user.panel.workbench.model, "nuclei")
+    assert user.session.seed_threshold is None
+
+
+def test_maps_as_layers(user, runs):
+    user.panel.segment.settings.expand(animate=False)
+    user.pause()
+    user.press("show_maps")
+    user.until(lambda: user.session.has_maps)
+    assert len(runs) == 1
+    names = ["img foreground", "img boundary_distance", "img centre_distance"]
+    layers = [user.viewer.layers[name] for name in names]
+    assert layers[0].data[12, 12] > 0.9
+    assert layers[0].data[0, 0] < 0.1
+    assert user.viewer.layers.index("img labels") > user.viewer.layers.index(names[0])
+    assert user.offers("image") == ["img"], "a map is not an image to work on"
+    assert user.session.image == "img"
+    user.press("show_maps")
+    user.until(lambda: not set(names) & {layer.name for layer in user.viewer.layers})
+    assert not user.button("show_maps").isChecked()
+    assert len(runs) == 1
+
+
+def test_what_runs_says_how_long_it_takes(start, discs, monkeypatch):
+    seconds = {64 * 64 * 40: 300.0, 64 * 64: 2.0}
+
+    def estimate(shape, model, config, *, axes, region):
+        voxels = np.prod([part.stop - part.start for part in region.values()])
+        return Estimate(seconds.get(int(voxels), 1.0), 3 * 10**9 if voxels > 64 * 64 else 0, True)
+
+    monkeypatch.setattr("napari_unet.gui.estimating.estimate", estimate)
+    user = start(discs(40))
+    assert user.button("segment").text() == "Segment image"
+    user.until(lambda: user.session.estimates)
+    assert user.offers("scope")[:2] == ["image, ~5 min, 3 GB", "slice, ~2 s"]
+    # the whole takes long: the view is the one to press
+    assert user.button("segment").text() == "Segment view"
+    assert user.combo("scope").currentText().startswith("view, ~")
+    user.choose("scope", "slice")
+    assert user.button("segment").text() == "Segment slice"
+    user.segment()
+    assert user.labels.any(axis=(1, 2)).sum() == 1
+    # a plane has no slices, and is quick
+    user.viewer.add_image(discs(), name="plane")
+    user.choose("image", "plane")
+    user.until(lambda: user.session.estimates)
+    assert [one.split(",")[0] for one in user.offers("scope")] == ["image", "view"]
+    assert user.button("segment").text() == "Segment image"
+
+
+def test_a_view_that_is_too_large_asks_to_zoom_in(user, monkeypatch):
+    monkeypatch.setattr("napari_unet.prediction.interactive.LARGEST_VIEW", 1000)
+    user.choose("scope", "view")
+    user.press("segment")
+    assert "Zoom in" in user.says
+    assert user.session.problem
+    assert user.idle
+
+
+def test_linking_of_slices_is_a_setting(start, discs):
+    user = start(discs(3))
+    user.panel.segment.settings.expand(animate=False)
+    user.pause()
+    link = user.panel.findChild(QCheckBox, "link_z")
+    assert link.isVisible()
+    assert link.isChecked()
+    QTest.mouseClick(link, Qt.MouseButton.LeftButton, pos=QPoint(8, link.height() // 2))
+    assert not user.session.link_z
+    user.segment()
+    assert len(np.unique(user.labels)) == 16
+    user.choose("axes", "TYX")
+    assert not link.isVisible()
+
+
+def test_the_device_is_named_with_what_is_wrong_with_it(user, monkeypatch):
+    findings = [
+        Finding("device", "cpu (2 cores)", True),
+        Finding("NVIDIA card", "H100, but torch", False, "pip install"),
+    ]
+    monkeypatch.setattr("napari_unet.gui.settings_panel.examine_device", lambda: findings)
+    user.panel.segment.settings.expand(animate=False)
+    user.until(lambda: "pip install" in user.combo("device").toolTip())
+    assert "cpu (2 cores)" in user.combo("device").toolTip()
+    assert "cpu" in user.offers("device")
+    user.choose("device", "cpu")
+    user.choose("precision", "float32")
+    config = user.panel.workbench.predict_config()
+    assert (config.device, config.precision) == ("cpu", "float32")
+    user.segment()
+    assert user.panel.workbench.segmenting.box(Scope.IMAGE)
