@@ -5,8 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-
+from napari_unet.gui.resting import Resting
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.worker import Job
 from napari_unet.images import label_axes
@@ -37,10 +36,7 @@ class Estimating:
         self._workbench = workbench
         self._session = workbench.session
         self._job: Job | None = None
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_REST_MS)
-        self._timer.timeout.connect(self._start)
+        self._timer = Resting(_REST_MS, self._start)
         for name in ("image", "axes", "model", "object_size", "device", "precision"):
             getattr(self._session.events, name).connect(self._forget)
         self._session.events.prediction.connect(self.refresh_soon)
@@ -51,7 +47,7 @@ class Estimating:
 
     def refresh_soon(self) -> None:
         """Work it out again when everything rests."""
-        self._timer.start()
+        self._timer.ask()
 
     def main_scope(self) -> Scope:
         """Return what the primary button runs on: the whole image where that is quick, else the view."""
@@ -80,7 +76,7 @@ class Estimating:
             return
         busy = session.prediction is not JobState.IDLE or session.training is not JobState.IDLE
         if busy or self._job is not None:
-            self._timer.start()  # the speed of a busy machine says nothing
+            self._timer.ask()  # the speed of a busy machine says nothing
             return
         boxes = {scope: bench.segmenting.box(scope) for scope in Scope}
         config = bench.predict_config()

@@ -87,6 +87,14 @@ class Inputs:
         axes = label_axes(self._workbench.session.axes)
         return (_side_by_side(parts), f"C{axes}") if parts else None
 
+    def channels_in_files(self, spec: ModelSpec) -> tuple[str, ...] | None:
+        """Return which channel of a file feeds each input, as a batch takes them; None: all of them in their order."""
+        sources = self._sources()
+        feeding = [sources[one] for one in self.of(spec) if one]
+        numbers = [one.channel if one.channel is not None else origin_of(one.layer).channel for one in feeding]
+        known = [str(number) for number in numbers if number is not None]
+        return tuple(known) if known and len(known) == len(numbers) else None
+
     def _sources(self) -> Mapping[str, _Source]:
         """Return the channels of the image, and those of others that are as large, by words."""
         bench, image = self._workbench, self._workbench.image

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.events import Notice, StepDone, TileDone, Validated
+from napari_unet.events import FileStarted, Notice, StepDone, TileDone, Validated
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 
@@ -33,6 +33,7 @@ class Jobs:
         self._session = session
         self._on_training_event = on_training_event
         self._running: dict[str, Job] = {}
+        self._file: FileStarted | None = None
         self._training_may_go_on = StopFlag()
         self._training_may_go_on.set()
 
@@ -80,9 +81,10 @@ class Jobs:
         running = getattr(session, kind) is JobState.RUNNING
         # while a prediction runs, bar and message are the prediction's
         shown = running and (kind == "prediction" or session.prediction is JobState.IDLE)
+        if isinstance(event, FileStarted):
+            self._file = event
         if isinstance(event, TileDone) and shown:
-            session.progress = event.done / event.total
-            session.say(f"Segmenting: {event.done} of {event.total} tiles, {_time(event.seconds_left)} left.")
+            self._show_tiles(event)
         elif isinstance(event, StepDone) and shown:
             session.progress = event.fraction
             session.say(f"Training: step {event.step}, {_time(event.seconds_left)} left. You can go on correcting.")
@@ -90,6 +92,16 @@ class Jobs:
             session.say(event.message)
         if isinstance(event, StepDone | Validated):
             self._on_training_event(event)
+
+    def _show_tiles(self, event: TileDone) -> None:
+        session, file = self._session, self._file
+        left = f"{event.done} of {event.total} tiles, {_time(event.seconds_left)} left"
+        if file is None:
+            session.progress = event.done / event.total
+            session.say(f"Segmenting: {left}.")
+        else:
+            session.progress = (file.number - 1 + event.done / event.total) / file.total
+            session.say(f"Segmenting {file.path.name} ({file.number} of {file.total}): {left}.")
 
     def _on_error(self, kind: str, text: str) -> None:
         if getattr(self._session, kind) is JobState.STOPPING:
@@ -101,6 +113,7 @@ class Jobs:
         self._session.move(kind, JobState.IDLE)
         del self._running[kind]
         if kind == "prediction":
+            self._file = None
             self._training_may_go_on.set()
         if not self._running:
             self._session.progress = -1.0

@@ -89,6 +89,11 @@ class ObjectDocument(Document):
         checked = np.unique(self._labels[self.status == Status.CHECKED])
         return int(np.count_nonzero(checked)), len(self._journal.corrected)
 
+    @property
+    def corrected(self) -> frozenset[int]:
+        """Objects whose shape the user changed."""
+        return frozenset(self._journal.corrected)
+
     def close(self) -> None:
         """Let go of the layers; they stay in the viewer."""
         self._recorder.disconnect()

@@ -189,9 +189,8 @@ def _add_channels(viewer: Any, data: Any, known: Origin, name: str, in_space: di
         colours = {"colormap": list(_COLOURS[: len(channels)])} if "S" in known.axes and len(channels) <= 3 else {}
         layers = viewer.add_image(channels, channel_axis=0, name=names, **in_space, **colours)
     why = known.why if letters == known.axes else f"{letters}: one channel of {known.axes}."
-    for layer in layers:
-        remember(
-            layer,
-            Origin(letters, why, known.sure, known.pixel_size_um, (), known.path, known.level, known.levels),
-        )
+    for number, layer in enumerate(layers):
+        channel = number if len(channels) > 1 else known.channel
+        one = Origin(letters, why, known.sure, known.pixel_size_um, (), known.path, known.level, known.levels, channel)
+        remember(layer, one)
     return list(layers)

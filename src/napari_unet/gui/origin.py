@@ -49,6 +49,8 @@ class Origin:
         Of its file, empty where it is unknown.
     level, levels : int
         Resolution of a pyramid that it is, and how many there are.
+    channel : int or None
+        Which channel of its file it is; None: all of them.
     """
 
     axes: str
@@ -59,6 +61,7 @@ class Origin:
     path: str = ""
     level: int = 0
     levels: int = 1
+    channel: int | None = None
 
 
 def origin_of(layer: Image) -> Origin:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_unet.gui.canvas import make_canvas_current
 from napari_unet.gui.correct_panel import CorrectPanel
 from napari_unet.gui.keeping_panel import KeepingPanel, SavingLine
+from napari_unet.gui.results_panel import ResultsPanel
 from napari_unet.gui.segment_panel import SegmentPanel
 from napari_unet.gui.session import Session
 from napari_unet.gui.source_panel import SourcePanel
@@ -46,6 +47,7 @@ class UNetPanel(QWidget):
         self.segment = SegmentPanel(self.workbench)
         self.correct = CorrectPanel(self.workbench)
         self.train = TrainPanel(self.workbench)
+        self.results = ResultsPanel(self.workbench)
         self.status = wrapped_label("status")
         self.saving = SavingLine(self.workbench)
         self._closed = False
@@ -94,7 +96,7 @@ class UNetPanel(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(6)
-        for part in (self.keeping, self.source, self.segment, self.correct, self.train):
+        for part in (self.keeping, self.source, self.segment, self.correct, self.train, self.results):
             column.addWidget(part)
         column.addStretch(1)
         scroll = QScrollArea()

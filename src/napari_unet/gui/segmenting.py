@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from napari_unet.errors import UNetError
 from napari_unet.gui.hints import ask_for_truth
@@ -36,6 +37,7 @@ class Segmenting:
         self._workbench = workbench
         self._session = workbench.session
         self._target: Document | None = None
+        self._provenance: WeakKeyDictionary[Document, dict[str, Any]] = WeakKeyDictionary()
 
     def segment(self, scope: Scope = Scope.IMAGE, then: Callable[[], None] | None = None) -> None:
         """Predict the image, the slice or the view, in the background; `then` do something else."""
@@ -64,6 +66,7 @@ class Segmenting:
                 return
             document.fill(result.labels, box)
             session.segmented = True
+            self._provenance[document] = result.provenance
             bench.tuning.keep(result, document, model, box)
             self.tell_result(document, model.spec)
             if then is not None:
@@ -84,6 +87,10 @@ class Segmenting:
         """Stop predicting for a document whose layers are gone."""
         if document in (self._target, self._workbench.document):
             self._workbench.jobs.stop("prediction", "The layer was removed: cancelling...")
+
+    def provenance(self, document: Document) -> dict[str, Any]:
+        """Return how the labels of a document were predicted last; empty where they were drawn."""
+        return self._provenance.get(document, {})
 
     def predict(
         self, document: Document, model: Model, box: Box, stop: StopFlag, *, maps: bool = False

@@ -45,9 +45,7 @@ class SizePanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(
-            row(caption("Object size"), self.object_size, self.measure, self.try_models, stretch=(0, 1, 0, 0))
-        )
+        layout.addWidget(row(caption("Object size"), self.object_size, self.measure, stretch=(0, 3, 2)))
         layout.addWidget(self.from_checked)
         layout.addWidget(self._trials)
         self.object_size.valueChanged.connect(self._choose)

@@ -69,7 +69,7 @@ class SourcePanel(QWidget):
         layout.addWidget(row(caption("Image"), self.image, self.axes, stretch=(0, 3, 1)))
         layout.addWidget(self.shape)
         layout.addWidget(row(self.open, self.split, self.level, stretch=(1, 1, 1)))
-        layout.addWidget(row(caption("Model"), self.model, stretch=(0, 1)))
+        layout.addWidget(row(caption("Model"), self.model, self.sizes.try_models, stretch=(0, 3, 2)))
         layout.addWidget(self.inputs)
         layout.addWidget(self.sizes)
         layout.addWidget(self.form)

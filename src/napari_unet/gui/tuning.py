@@ -7,10 +7,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
 
 from napari_unet.gui.layers import make_map, make_rim
 from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.resting import Resting
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.worker import Job
 from napari_unet.prediction import outline, relabel, shrink
@@ -77,10 +77,7 @@ class Tuning:
         self._rim: Labels | None = None
         self._map_layers: list[Image] = []
         self._job: Job | None = None
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_REST_MS)
-        self._timer.timeout.connect(self._follow)
+        self._timer = Resting(_REST_MS, self._follow)
 
     # --- what the user does ----------------------------------------------------------------------------------
 
@@ -100,13 +97,13 @@ class Tuning:
             self._session.seed_threshold = seeds
         if self._usable_maps() is not None:
             self._show_rim()
-        self._timer.start()
+        self._timer.ask()
 
     def reset(self) -> None:
         """Go back to the thresholds of the model."""
         if (self._session.foreground_threshold, self._session.seed_threshold) != (None, None):
             self._session.foreground_threshold = self._session.seed_threshold = None
-            self._timer.start()
+            self._timer.ask()
 
     def toggle_maps(self) -> None:
         """Show the maps of the view as layers, or take them away."""
@@ -214,7 +211,7 @@ class Tuning:
         if bench.document is None or bench.model is None or bench.model.spec.task != "instances":
             return
         if self._session.prediction is not JobState.IDLE or self._job is not None:
-            self._timer.start()
+            self._timer.ask()
             return
         maps = self._usable_maps()
         if maps is None:
@@ -227,7 +224,7 @@ class Tuning:
             return relabel(maps.values, maps.model.spec, config, axes=maps.axes, scale=maps.scale)
 
         def take_over(labels: NDArray[np.int32]) -> None:
-            if bench.holds(maps.document) and not self._timer.isActive():
+            if bench.holds(maps.document) and not self._timer.is_waiting:
                 maps.document.fill(labels, maps.box)
                 self._take_rim_down()
                 bench.segmenting.tell_result(maps.document, maps.model.spec)

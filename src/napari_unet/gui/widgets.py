@@ -51,6 +51,7 @@ def caption(text: str) -> QLabel:
     """Return what stands before a chooser."""
     label = QLabel(text)
     label.setMinimumWidth(42)
+    label.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Preferred)
     return label
 
 

@@ -22,6 +22,7 @@ from napari_unet.gui.learning import Learning
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.opening import Opening
 from napari_unet.gui.origin import misplaced, origin_of, set_axes
+from napari_unet.gui.results import Results
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.session import Session, Tool
 from napari_unet.gui.sizing import Sizing
@@ -70,6 +71,7 @@ class Workbench:
     learning : Learning
     tuning : Tuning
     estimating : Estimating
+    results : Results
     opening : Opening
     inputs : Inputs
     problem : str or None
@@ -92,6 +94,7 @@ class Workbench:
         self.learning = Learning(self)
         self.tuning = Tuning(self)
         self.estimating = Estimating(self)
+        self.results = Results(self)
         self.opening = Opening(self)
         self.inputs = Inputs(self)
         self.sizing = Sizing(self)

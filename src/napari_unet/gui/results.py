@@ -1,0 +1,198 @@
+"""What leaves the panel: measurements, files, and the labels of a whole folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.errors import UNetError
+from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.origin import origin_of
+from napari_unet.gui.session import JobState
+from napari_unet.images import image_files, image_stem, label_axes, open_image, write_labels, write_rois
+from napari_unet.prediction import BatchConfig, iter_segment_files, measure, write_measurements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from threading import Event as StopFlag
+
+    from napari_unet.gui.document import Document
+    from napari_unet.gui.workbench import Workbench
+    from napari_unet.prediction import Batch, Table
+
+__all__ = ["Results"]
+
+_CSV = "measurements.csv"
+
+
+class Results:
+    """Measures, exports, and segments folders, all in the background.
+
+    Parameters
+    ----------
+    workbench : Workbench
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._session = workbench.session
+
+    # --- of this image ---------------------------------------------------------------------------------------
+
+    def measure(self, then: Callable[[], None]) -> None:
+        """Put the measurements of all objects into the features of their layer, then do something else."""
+        document = self._document()
+        if document is None:
+            return
+        table = self._measuring(document)
+
+        def take_over(found: Table) -> None:
+            if not self._workbench.holds(document):
+                return
+            layer = document.layers[0]
+            columns = {name: values for name, values in found.items() if name not in ("file", "id", "class")}
+            # napari finds the row of a label by this name
+            layer.features = {"index": found.get("id", found.get("class", np.zeros(0, int))), **columns}
+            count = len(layer.features)
+            self._session.say(f"{count} {'object' if count == 1 else 'objects'} measured: see the table of features.")
+            then()
+
+        self._start("Measuring...", table, take_over)
+
+    def suggested_name(self, ending: str) -> str:
+        """Return where to export to, beside the image where its file is known."""
+        image = self._workbench.image
+        if image is None:
+            return ""
+        path = origin_of(image).path
+        folder = Path(path).parent if path else Path()
+        return str(folder / f"{image_stem(path) if path else image.name}{ending}")
+
+    def export_labels(self, path: str) -> None:
+        """Write the labels as OME-TIFF or, where the name ends in ``.zarr``, as OME-Zarr."""
+        self._export(path, lambda labels, axes, document: self._write_labels(path, labels, axes, document))
+
+    def export_rois(self, path: str) -> None:
+        """Write the outlines of the objects as ROIs of ImageJ."""
+        self._export(path, lambda labels, axes, _: lambda: write_rois(path, labels, axes))
+
+    def export_table(self, path: str) -> None:
+        """Write the measurements as CSV."""
+        self._export(path, lambda _labels, _axes, document: self._write_table(path, document))
+
+    # --- of a folder -----------------------------------------------------------------------------------------
+
+    def segment_folder(self, folder: str, *, table: bool, rois: bool) -> None:
+        """Segment the images of a folder, with this model and these settings, as the command line does."""
+        bench, session, model = self._workbench, self._session, self._workbench.model
+        if model is None:
+            session.say("This model has not learned anything yet. Train it first.", problem=True)
+            return
+        if self._is_busy():
+            return
+        try:
+            files = image_files([folder])
+        except UNetError as error:
+            session.say(str(error), problem=True)
+            return
+        config = bench.predict_config()
+        batch = BatchConfig(
+            axes=self._axes_for(folder),
+            channels=bench.inputs.channels_in_files(model.spec) if bench.inputs.are_shown(model.spec) else None,
+            measure=table,
+            rois=rois,
+        )
+
+        def run(stop: StopFlag) -> Generator[Any, None, Batch]:
+            result = yield from iter_segment_files(files, model, config=config, batch=batch, stop=stop)
+            if result.tables:
+                write_measurements(Path(folder) / _CSV, result.tables)
+            return result
+
+        bench.jobs.start(
+            "prediction", run, on_result=self._tell_batch, message=f"Segmenting {len(files)} images of {folder}..."
+        )
+
+    def _axes_for(self, folder: str) -> str | None:
+        """Return the axes of the image that is worked on, where its file lies in a folder and does not tell them."""
+        image = self._workbench.image
+        path = origin_of(image).path if image is not None and self._session.image else ""
+        if not path or Path(path).parent.resolve() != Path(folder).resolve():
+            return None
+        return None if open_image(path).axes else self._session.axes
+
+    def _tell_batch(self, result: Batch) -> None:
+        parts = [f"{len(result.done)} images segmented, their labels lie beside them"]
+        if result.skipped:
+            parts.append(f"{len(result.skipped)} skipped, done before")
+        if result.tables:
+            parts.append(f"measurements in {_CSV}")
+        text = ("Stopped. What is written stays: " if result.stopped else "") + "; ".join(parts) + "."
+        for failure in result.failed:
+            text += f" {failure.path.name}: {failure.message}"
+        self._session.say(text, problem=bool(result.failed))
+
+    # --- inner -----------------------------------------------------------------------------------------------
+
+    def _document(self) -> Document | None:
+        document = self._workbench.document
+        if document is None or not document.labels.any():
+            self._session.say("There are no labels yet. Press Segment, or draw some.", problem=True)
+            return None
+        return None if self._is_busy() else document
+
+    def _is_busy(self) -> bool:
+        busy = self._session.prediction is not JobState.IDLE
+        if busy:
+            self._session.say("Wait for the segmentation, or cancel it.")
+        return busy
+
+    def _start(self, message: str, work: Callable[[], Any], on_result: Callable[[Any], None]) -> None:
+        def run(_: StopFlag) -> Generator[Any, None, Any]:
+            yield from ()
+            return work()
+
+        self._workbench.jobs.start("prediction", run, on_result=on_result, message=message)
+
+    def _measuring(self, document: Document) -> Callable[[], Table]:
+        """Return the work of measuring; it has copies of what the user may change meanwhile."""
+        image, spec = document.image, self._workbench.spec
+        assert spec is not None
+        known = origin_of(image)
+        objects = isinstance(document, ObjectDocument)
+        status = document.status.copy() if isinstance(document, ObjectDocument) else None
+        corrected = document.corrected if isinstance(document, ObjectDocument) else frozenset()
+        labels = np.array(document.labels)
+        data, axes, classes = image.data, document.axes, [one.name for one in spec.classes]
+        return lambda: measure(
+            labels,
+            label_axes(axes),
+            data,
+            axes,
+            task="instances" if objects else "semantic",
+            classes=classes,
+            spatial_dims=spec.spatial_dims,
+            pixel_size_um=known.pixel_size_um,
+            channel_names=known.channels,
+            status=status,
+            corrected=corrected,
+            file=known.path or image.name,
+        )
+
+    def _export(self, path: str, writing: Callable[[Any, str, Document], Callable[[], Any]]) -> None:
+        document = self._document() if path else None
+        if document is None:
+            return
+        work = writing(np.array(document.labels), label_axes(document.axes), document)
+        self._start(f"Writing {Path(path).name}...", work, lambda _: self._session.say(f"Written: {path}"))
+
+    def _write_labels(self, path: str, labels: Any, axes: str, document: Document) -> Callable[[], Any]:
+        sizes: Mapping[str, float] = origin_of(document.image).pixel_size_um
+        provenance = {**self._workbench.segmenting.provenance(document), "image": document.image.name}
+        return lambda: write_labels(path, labels, axes, pixel_size_um=sizes, provenance=provenance)
+
+    def _write_table(self, path: str, document: Document) -> Callable[[], Any]:
+        table = self._measuring(document)
+        return lambda: write_measurements(path, [table()])

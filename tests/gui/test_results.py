@@ -1,0 +1,142 @@
+"""What leaves the panel: measurements, files, whole folders."""
+
+import csv
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QTableView
+
+from napari_unet.images import open_image, read_provenance, read_rois, rois_to_labels
+
+
+@pytest.fixture
+def pick(monkeypatch):
+    """Answer the file dialogs of the system."""
+
+    def answer(path):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))
+
+    return answer
+
+
+def export(user, text):
+    """Choose an entry of the menu."""
+    user.press("export")
+    menu = user.panel.results.menu
+    user.until(menu.isVisible)
+    action = next(one for one in menu.actions() if one.text().startswith(text))
+    QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(action).center())
+    user.until(lambda: user.idle)
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_measurements_are_the_features_of_the_layer(user):
+    assert not user.button("measure_objects").isEnabled()
+    user.segment()
+    user.press("measure_objects")
+    user.until(lambda: len(user.document.editable.features))
+    features = user.document.editable.features
+    assert list(features["index"]) == [1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(features["area_px"], np.bincount(user.labels.ravel())[1:])
+    assert (features["mean_channel0"] > 900).all()
+    assert set(features["state"]) == {"predicted"}
+    assert "5 objects measured" in user.says
+    # napari's own table shows them
+    tables = user.viewer.window._qt_window.findChildren(QTableView)
+    assert any(table.model() is not None and table.model().rowCount() == 5 for table in tables)
+    # pressed again after a correction: measured anew, in the same table
+    user.press("tool_confirm")
+    user.click((12, 12))
+    user.press("measure_objects")
+    user.until(lambda: "checked" in set(user.document.editable.features["state"]))
+    assert len(user.viewer.window._qt_window.findChildren(QTableView)) == len(tables)
+
+
+def test_labels_outlines_and_tables_as_files(start, discs, pick, tmp_path):
+    user = start(discs(2), scale=(2.0, 0.5, 0.5), units=("um",) * 3)
+    assert not user.button("export").isEnabled()
+    user.segment()
+    for text, name in (("Labels as OME-TIFF", "a.ome.tif"), ("Labels as OME-Zarr", "a.ome.zarr")):
+        pick(tmp_path / name)
+        export(user, text)
+        assert user.says == f"Written: {tmp_path / name}"
+        written = open_image(tmp_path / name)
+        np.testing.assert_array_equal(np.asarray(written.data), user.labels)
+        assert written.axes == "ZYX"
+        assert written.pixel_size_um == {"Z": 2.0, "Y": 0.5, "X": 0.5}
+        assert read_provenance(tmp_path / name)["model"] == "nuclei"
+    pick(tmp_path / "a.zip")
+    export(user, "ImageJ ROIs")
+    again = rois_to_labels(read_rois(tmp_path / "a.zip"), user.labels.shape, "ZYX")
+    np.testing.assert_array_equal(again > 0, user.labels > 0)
+    pick(tmp_path / "a.csv")
+    export(user, "Measurements as CSV")
+    rows = rows_of(tmp_path / "a.csv")
+    assert len(rows) == 5
+    assert float(rows[0]["volume_um3"]) == pytest.approx(float(rows[0]["volume_px"]) * 0.5)
+    # nowhere to write to, and a dialog that is cancelled
+    pick(tmp_path / "none" / "a.csv" / "b.csv")
+    (tmp_path / "none").write_text("a file")
+    export(user, "Measurements as CSV")
+    assert user.session.problem
+    pick("")
+    export(user, "Measurements as CSV")
+    assert user.idle
+
+
+def test_a_folder_is_segmented_as_from_the_command_line(user, pick, tmp_path, discs):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("a", "b"):
+        tifffile.imwrite(folder / f"{name}.tif", discs())
+    (folder / "c.tif").write_bytes(b"no image")
+    for name in ("with_table", "with_rois"):
+        box = user.panel.findChild(QCheckBox, name)
+        QTest.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+        assert box.isChecked()
+    seen = []
+    user.session.events.message.connect(seen.append)
+    pick(folder)
+    user.press("segment_folder")
+    user.until(lambda: user.idle)
+    assert "2 images segmented" in user.says
+    assert "c.tif" in user.says
+    assert user.session.problem
+    assert any("a.tif (1 of 3)" in one for one in seen)
+    for name in ("a", "b"):
+        assert open_image(folder / f"{name}-labels.ome.tif").data.max() == 5
+        assert len(read_rois(folder / f"{name}-rois.zip")) == 5
+    assert len(rows_of(folder / "measurements.csv")) == 10
+    assert user.panel.workbench.document is None, "the image in the window is left alone"
+    (folder / "c.tif").unlink()
+    user.press("segment_folder")
+    user.until(lambda: user.idle)
+    assert "2 skipped" in user.says
+    assert not user.session.problem
+    pick(tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    user.press("segment_folder")
+    assert "No images" in user.says
+
+
+def test_a_folder_can_be_cancelled(user, pick, tmp_path, discs, monkeypatch):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(40):
+        tifffile.imwrite(folder / f"{number:02}.tif", discs())
+    pick(folder)
+    user.press("segment_folder")
+    user.until(lambda: "(2 of 40)" in user.says)
+    assert user.button("cancel").isVisible()
+    user.press("cancel")
+    user.until(lambda: user.idle)
+    assert user.says.startswith("Stopped. What is written stays")
+    assert 1 <= len(list(folder.glob("*-labels.ome.tif"))) < 40
