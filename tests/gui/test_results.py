@@ -9,6 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QTableView
 
+from napari_unet.gui.results import as_features
 from napari_unet.images import open_image, read_provenance, read_rois, rois_to_labels
 
 
@@ -44,14 +45,20 @@ def test_measurements_are_the_features_of_the_layer(user):
     user.press("measure_objects")
     user.until(lambda: len(user.document.editable.features))
     features = user.document.editable.features
-    assert list(features["index"]) == [1, 2, 3, 4, 5]
-    np.testing.assert_array_equal(features["area_px"], np.bincount(user.labels.ravel())[1:])
-    assert (features["mean_channel0"] > 900).all()
-    assert set(features["state"]) == {"predicted"}
+    assert list(features["index"]) == [0, 1, 2, 3, 4, 5], "the row of a label has its number"
+    np.testing.assert_array_equal(features["area_px"][1:], np.bincount(user.labels.ravel())[1:])
+    assert (features["mean_channel0"][1:] > 900).all()
+    assert set(features["state"][1:]) == {"predicted"}
     assert "5 objects measured" in user.says
-    # napari's own table shows them
+    # napari's own table shows them, and a row that is chosen there is chosen in the image
     tables = user.viewer.window._qt_window.findChildren(QTableView)
-    assert any(table.model() is not None and table.model().rowCount() == 5 for table in tables)
+    table = next(one for one in tables if one.model() is not None and one.model().rowCount() == 6)
+    user.until(table.isVisible)
+    cell = table.visualRect(table.model().index(4, 1)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=cell)
+    assert user.document.editable.selected_label == 4
+    user.panel.parent().raise_()
+    user.pause()
     # pressed again after a correction: measured anew, in the same table
     user.press("tool_confirm")
     user.click((12, 12))
@@ -140,3 +147,11 @@ def test_a_folder_can_be_cancelled(user, pick, tmp_path, discs, monkeypatch):
     user.until(lambda: user.idle)
     assert user.says.startswith("Stopped. What is written stays")
     assert 1 <= len(list(folder.glob("*-labels.ome.tif"))) < 40
+
+
+def test_objects_that_are_seen_in_several_frames_have_a_row_in_each():
+    twice = as_features({"file": np.array(["a"] * 3), "t": np.array([0, 0, 1]), "id": np.array([1, 2, 1])})
+    assert list(twice["index"]) == [1, 2, 1]
+    gap = as_features({"id": np.array([2, 4]), "area_px": np.array([7, 9])})
+    assert gap["area_px"].isna().tolist() == [True, True, False, True, False]
+    assert as_features({"id": np.zeros(0, int)}).empty

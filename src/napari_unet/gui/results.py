@@ -22,9 +22,27 @@ if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
     from napari_unet.prediction import Batch, Table
 
-__all__ = ["Results"]
+__all__ = ["Results", "as_features"]
 
 _CSV = "measurements.csv"
+_MOST_ROWS = 10**6
+
+
+def as_features(table: Table) -> Any:
+    """Return measurements as a data frame in which napari finds the row of each label.
+
+    Its table of features takes a label for the number of a row, so rows lie at their ids, those of no object empty.
+    Where an id has several rows, one for each frame, they lie one below the other.
+    """
+    import pandas as pd  # type: ignore[import-untyped]
+
+    frame = pd.DataFrame({name: values for name, values in table.items() if name != "file"})
+    frame = frame.rename(columns={"id": "index", "class": "index"})
+    if frame.empty or frame["index"].duplicated().any() or frame["index"].max() >= _MOST_ROWS:
+        return frame
+    aligned = frame.set_index("index", drop=False).reindex(range(int(frame["index"].max()) + 1))
+    aligned["index"] = aligned.index
+    return aligned.reset_index(drop=True)
 
 
 class Results:
@@ -51,11 +69,8 @@ class Results:
         def take_over(found: Table) -> None:
             if not self._workbench.holds(document):
                 return
-            layer = document.layers[0]
-            columns = {name: values for name, values in found.items() if name not in ("file", "id", "class")}
-            # napari finds the row of a label by this name
-            layer.features = {"index": found.get("id", found.get("class", np.zeros(0, int))), **columns}
-            count = len(layer.features)
+            document.layers[0].features = as_features(found)
+            count = len(found.get("id", found.get("class", ())))
             self._session.say(f"{count} {'object' if count == 1 else 'objects'} measured: see the table of features.")
             then()
 

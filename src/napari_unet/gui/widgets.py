@@ -55,10 +55,10 @@ def caption(text: str) -> QLabel:
     return label
 
 
-def narrow(combo: QComboBox) -> QComboBox:
+def narrow(combo: QComboBox, letters: int = 5) -> QComboBox:
     """Let a combo box shrink with the panel, whatever its entries are; return it."""
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(5)
+    combo.setMinimumContentsLength(letters)
     return combo
 
 
