@@ -113,7 +113,7 @@ def complete_text(user):
 
 
 def test_complete_view_slice_and_image(start, discs):
-    user = start(discs(3))
+    user = start(discs(3), axis_labels=("t", "y", "x"))
     user.segment()
     user.viewer.dims.set_current_step(0, 1)
     # a view: the upper left quarter and a bit, with one disc

@@ -58,7 +58,7 @@ def is_ours(layer: Layer) -> bool:
 def is_usable_image(layer: Layer) -> str | None:
     """Return what is wrong with an image layer and what to do, None if nothing."""
     if layer.multiscale:
-        return "This image is a pyramid. Open one of its levels as an image of its own."
+        return "This image is a pyramid. Press Open image... and choose its file: the level that fits is opened."
     if not 2 <= layer.ndim <= (4 if layer.rgb else 5):
         return f"This image has {layer.ndim} dimensions. Open one with 2 to 5."
     if 0 in layer.data.shape:

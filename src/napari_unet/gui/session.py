@@ -108,8 +108,8 @@ class Session:
     foreground_threshold, seed_threshold : float or None
         None: the model's own.
     device, precision : str
-    link_z : bool
-        Link what a model of planes finds in the slices of a stack.
+    link_z, link_t : bool
+        Link what a model of planes finds in the slices of a stack; what is found through time.
     has_maps : bool
         Whether the maps of the view are shown as layers.
     """
@@ -141,6 +141,7 @@ class Session:
     device: str = "auto"
     precision: str = "auto"
     link_z: bool = True
+    link_t: bool = False
     has_maps: bool = False
 
     def move(self, job: str, state: JobState) -> None:

@@ -46,9 +46,8 @@ class SettingsPanel(QCollapsible):
             tooltip="Show what the network says of this view, before the thresholds, as layers.",
             checkable=True,
         )
-        self.link = QCheckBox("Link slices into 3-D objects")
-        self.link.setObjectName("link_z")
-        self.link.setToolTip(self._tips["link_z"])
+        self.link_z = self._option("link_z", "Link slices into 3-D objects")
+        self.link_t = self._option("link_t", "Link objects through time")
         self.device = narrow(QComboBox(), 2)
         self.device.setObjectName("device")
         self.device.addItems(["auto", *available_devices()])
@@ -61,10 +60,9 @@ class SettingsPanel(QCollapsible):
             row(caption("Foreground"), self.foreground, self._values[self.foreground], stretch=(0, 1)),
             row(caption("Seeds"), self.seeds, self._values[self.seeds], stretch=(0, 1)),
         ]
-        for one in (*self._sliders, row(self.maps, self.reset, stretch=(1, 1)), self.link):
+        for one in (*self._sliders, row(self.maps, self.reset, stretch=(1, 1)), self.link_z, self.link_t):
             self.addWidget(one)
         self.addWidget(row(caption("Device"), self.device, self.precision, stretch=(0, 1, 1)))
-        self.link.toggled.connect(self._choose_linking)
         self.device.textActivated.connect(self._choose_device)
         self.precision.textActivated.connect(self._choose_precision)
         self.toggled.connect(self._on_toggled)
@@ -81,8 +79,12 @@ class SettingsPanel(QCollapsible):
         slider.valueChanged.connect(lambda value: move(value / 100))
         return slider
 
-    def _choose_linking(self, on: bool) -> None:
-        self._session.link_z = on
+    def _option(self, name: str, text: str) -> QCheckBox:
+        made = QCheckBox(text)
+        made.setObjectName(name)
+        made.setToolTip(self._tips[name])
+        made.toggled.connect(lambda on: setattr(self._session, name, on))
+        return made
 
     def _choose_device(self, name: str) -> None:
         self._session.device = name
@@ -106,8 +108,10 @@ class SettingsPanel(QCollapsible):
         self.maps.setChecked(session.has_maps)
         self.maps.setEnabled(bool(session.image) and self._workbench.model is not None)
         planes = spec is not None and spec.spatial_dims == 2
-        self.link.setVisible(instances and planes and "Z" in session.axes)
-        self.link.setChecked(session.link_z)
+        self.link_z.setVisible(instances and planes and "Z" in session.axes)
+        self.link_z.setChecked(session.link_z)
+        self.link_t.setVisible(instances and "T" in session.axes)
+        self.link_t.setChecked(session.link_t)
 
     def _on_toggled(self, unfolded: bool) -> None:
         """Find out what computes, once."""

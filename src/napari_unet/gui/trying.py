@@ -13,7 +13,7 @@ from napari_unet.gui.layers import make_outlines
 from napari_unet.gui.session import JobState, Scope, Trial
 from napari_unet.images import label_axes, measure_normalization, to_canonical
 from napari_unet.models import list_models, load_model
-from napari_unet.prediction import iter_predict
+from napari_unet.prediction import check_view, iter_predict
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -67,6 +67,11 @@ class Trying:
             return
         bench.sizing.end()
         axes, box = session.axes, bench.segmenting.box(Scope.VIEW)
+        try:
+            check_view([part.stop - part.start for part in box])
+        except UNetError as error:
+            session.say(str(error), problem=True)
+            return
         region = dict(zip(label_axes(axes), box, strict=True))
         config = bench.predict_config().model_copy(update={"foreground_threshold": None, "seed_threshold": None})
 

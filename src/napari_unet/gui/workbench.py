@@ -205,6 +205,7 @@ class Workbench:
                 "device": session.device,
                 "precision": session.precision,
                 "link_z": session.link_z,
+                "link_t": session.link_t,
             }
         )
 
