@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_unet.correction import Saving, Store, WhenChanged, has_store, identify, open_store, recent
 from napari_unet.errors import ImageChangedError, StoreError
+from napari_unet.gui.origin import origin_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -44,7 +45,7 @@ class Keeping:
             return open_store(
                 _identity(image, axes),
                 kind=kind,
-                pixel_size_um=_pixel_size_um(image, axes),
+                pixel_size_um=dict(origin_of(image).pixel_size_um),
                 when_changed=when_changed,
             )
         except ImageChangedError as error:
@@ -87,18 +88,11 @@ def _ago(seconds: float) -> str:
 
 
 def _identity(image: Image, axes: str) -> ImageIdentity:
-    path = image.source.path
-    return identify(image.data, axes, path=path, name=image.name)
+    known = origin_of(image)
+    # a channel or a level of a file is not the image of that file
+    path = image.source.path or (known.path if known.channel is None and known.level == 0 else None)
+    return identify(image.data, axes, path=path or None, name=image.name)
 
 
 def _is_there(path: str) -> bool:
     return "://" in path or Path(path).exists()
-
-
-def _pixel_size_um(image: Image, axes: str) -> dict[str, float]:
-    """Return the size of a voxel by axis, where the layer has physical units."""
-    sizes = {}
-    for letter, scale, unit in zip(axes, image.scale, image.units, strict=False):
-        if letter in "ZYX" and unit.is_compatible_with("micrometer"):
-            sizes[letter] = float((scale * unit).to("micrometer").magnitude)
-    return sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_unet.errors import UNetError
 from napari_unet.gui.layers import OURS
@@ -27,7 +27,6 @@ _CHOICES = {
     5: ("TCZYX", "TZCYX", "CTZYX"),
 }
 _COLOURS = ("red", "green", "blue", "alpha")
-_MICROMETRES = ("um", "µm", "micrometer", "micron")
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,9 @@ def _channel_names(opened: OpenedImage, axes: str) -> tuple[str, ...]:
 
 
 def _pixel_size(layer: Image, axes: str) -> dict[str, float]:
-    """Return the scale of a layer where it is in micrometres."""
-    letters = axes.removesuffix("S") if layer.rgb else axes
-    units: tuple[Any, ...] = tuple(layer.units)
-    sides = zip(letters, layer.scale, units, strict=True)
-    return {letter: float(n) for letter, n, unit in sides if letter in "ZYX" and str(unit) in _MICROMETRES}
+    """Return the size of a voxel by axis, where the layer has physical units."""
+    return {
+        letter: float((scale * unit).to("micrometer").magnitude)
+        for letter, scale, unit in zip(axes, layer.scale, layer.units, strict=False)
+        if letter in "ZYX" and unit.is_compatible_with("micrometer")
+    }
