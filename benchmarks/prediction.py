@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def networks(options: argparse.Namespace) -> Iterator[tuple[str, UNet, tuple[int, ...]]]:
     """Yield name, network and image size of each case."""
     plane, volume = (options.size,) * 2, tuple(options.volume)
-    small = (max(256, options.size // 4),) * 2 if options.device == "cpu" else plane
+    small = (max(512, options.size // 4),) * 2 if options.device == "cpu" else plane
     torch.manual_seed(0)
     yield "nuclei", nu.load_model("nuclei").network, plane
     yield "2015, same padding", UNet(features=64, norm="none"), small
