@@ -73,3 +73,11 @@ def test_damaged_pixel_stays_where_it_is() -> None:
     clean = np.nan_to_num(image)
     rescaled = Rescaled(image, 0.7, np.nan_to_num)
     np.testing.assert_array_equal(rescaled[:, :, :], Rescaled(clean, 0.7)[:, :, :])
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.7])
+def test_what_a_huge_region_covers_is_known_without_its_weights(scale: float) -> None:
+    full = scaled_length(10**9, scale)
+    part = covering(slice(10**6, 10**9), scale, full)
+    assert part.stop == full
+    assert abs(part.start - 10**6 * scale) <= 2 * max(1, scale)

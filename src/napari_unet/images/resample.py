@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,8 +85,7 @@ def resample_plane(
 
 def covering(region: slice, scale: float, full: int) -> slice:
     """Return the rescaled voxels that `resample_plane` needs for a region of the original grid, along one axis."""
-    part, _ = _weights(range(region.start, region.stop), full, 1 / scale)
-    return part
+    return _span(range(region.start, region.stop), full, 1 / scale)
 
 
 def nearest_index(n: int, scale: float) -> NDArray[np.intp]:
@@ -105,9 +105,16 @@ def _weights(target: range, n: int, scale: float) -> tuple[slice, NDArray[np.flo
     A triangle around each target's centre, one source voxel wide at least, one target voxel wide where it shrinks.
     """
     width = max(1.0, 1 / scale)
+    span = _span(target, n, scale)
     centres = (np.arange(target.start, target.stop) + 0.5) / scale - 0.5
-    low = max(0, min(n - 1, int(np.floor(centres[0] - width)) + 1))
-    high = min(n, max(low + 1, int(np.ceil(centres[-1] + width))))
-    distance = np.abs(np.arange(low, high)[None] - centres.clip(0, n - 1)[:, None])
+    distance = np.abs(np.arange(span.start, span.stop)[None] - centres.clip(0, n - 1)[:, None])
     weights = np.maximum(0.0, 1 - distance / width)
-    return slice(low, high), (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return span, (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _span(target: range, n: int, scale: float) -> slice:
+    """Return which of `n` source voxels the target voxels need along one axis."""
+    width = max(1.0, 1 / scale)
+    first, last = ((index + 0.5) / scale - 0.5 for index in (target.start, target.stop - 1))
+    low = max(0, min(n - 1, math.floor(first - width) + 1))
+    return slice(low, min(n, max(low + 1, math.ceil(last + width))))
