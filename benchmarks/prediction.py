@@ -6,7 +6,8 @@
 For each network, in one run, on the identical unfused float32 network:
 
 - *untiled*: one pass over the whole image, mirrored outward by the halo.
-- *ours*: `tiled_forward`'s tiles without folding and in float32.
+- *ours*: our tiles without folding and in float32, with the layout in memory of the untiled pass (channels first) and
+  with our own (channels last).
 - *arithmetic*: what tiles with this halo imply, (tile / (tile - 2 halo))^d times a pass over the bare image.
 - *MONAI*: `sliding_window_inference`, overlap 0.25 and 0.5, Gaussian blending, for each of several windows; the
   fastest window is the row.
@@ -111,12 +112,16 @@ def case(name: str, network: UNet, size: tuple[int, ...], options: argparse.Name
     row("untiled, with its halo", untiled)
     row("untiled, bare image", one_pass)
     results: dict[str, float] = {}
-    kinds = {"ours": (False, "float32"), "ours, folded": (True, "float32")}
+    kinds = {
+        "ours, channels first": (False, False, "float32"),
+        "ours": (False, True, "float32"),
+        "ours, folded": (True, True, "float32"),
+    }
     if device.type == "cuda" or has_bfloat16(device):
-        kinds["ours, folded, half precision"] = (True, "auto")
-    for kind, (fold, precision) in kinds.items():
+        kinds["ours, folded, half precision"] = (True, True, "auto")
+    for kind, (fold, channels_last, precision) in kinds.items():
         config = nu.PredictConfig(device=options.device, precision=precision)
-        runner = TileRunner(network, config, [slice(0, n) for n in size], fold=fold, channels_last=fold)
+        runner = TileRunner(network, config, [slice(0, n) for n in size], fold=fold, channels_last=channels_last)
         output = run_tiles(runner, image, network.out_channels)
         seconds = median(lambda runner=runner: run_tiles(runner, image, network.out_channels), options)
         results[kind] = row(f"{kind} ({runner.precision})", seconds, output)
