@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.identity import ImageIdentity, identify
     from napari_unet.correction.journal import Journal
     from napari_unet.correction.objects import ObjectTable, count_pieces
+    from napari_unet.correction.project import Entry, Project, find_label_pairs, import_labels
     from napari_unet.correction.proposals import Proposal, accept_proposal, propose
     from napari_unet.correction.queue import Place, are_we_done, doubtful_places, tell_counts
     from napari_unet.correction.recents import RecentWork, recent
@@ -43,6 +44,7 @@ _HOMES = {
     "identity": ["ImageIdentity", "identify"],
     "journal": ["Journal"],
     "objects": ["ObjectTable", "count_pieces"],
+    "project": ["Entry", "Project", "find_label_pairs", "import_labels"],
     "proposals": ["Proposal", "accept_proposal", "propose"],
     "queue": ["Place", "are_we_done", "doubtful_places", "tell_counts"],
     "recents": ["RecentWork", "recent"],
@@ -57,10 +59,12 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Box",
     "Edit",
+    "Entry",
     "ImageIdentity",
     "Journal",
     "ObjectTable",
     "Place",
+    "Project",
     "Proposal",
     "RecentWork",
     "Saving",
@@ -77,8 +81,10 @@ __all__ = [
     "enclosed_holes",
     "extend_object",
     "fill_holes",
+    "find_label_pairs",
     "has_store",
     "identify",
+    "import_labels",
     "interpolate_object",
     "mark",
     "merge_objects",

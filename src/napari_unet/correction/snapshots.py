@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_unet.images import Normalization
 
-__all__ = ["snapshot"]
+__all__ = ["crop_to_checked", "snapshot"]
 
 
 def snapshot(
@@ -71,3 +72,16 @@ def snapshot(
         for t in [where[0]]
         if (known[where] == Status.CHECKED).any()
     ]
+
+
+def crop_to_checked(sample: Annotated, margin: int) -> Annotated:
+    """Return the part of a sample around what is checked, with `margin` voxels to each side in Y and X."""
+    where = np.argwhere((np.asarray(sample.status) == Status.CHECKED).any(tuple(range(sample.labels.ndim - 2))))
+    if not len(where):
+        return sample
+    low, high = where.min(0) - margin, where.max(0) + 1 + margin
+    box = tuple(
+        slice(max(0, int(a)), min(n, int(b))) for a, b, n in zip(low, high, sample.labels.shape[-2:], strict=True)
+    )
+    image, labels, status = (np.array(one[(..., *box)]) for one in (sample.image, sample.labels, sample.status))
+    return replace(sample, image=image, labels=labels, status=status)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.finding import WhenChanged
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "read_store"]
 
 _FOLD_BYTES = 64 * 2**20
 """Labels and status folded in one go, between two looks at whether something is to be saved."""
@@ -74,6 +74,27 @@ def open_store(
         If corrections can be kept nowhere, or those that are there cannot be read.
     """
     return Store(find_or_make(identity, kind, pixel_size_um or {}, when_changed), identity, kind)
+
+
+def read_store(path: Path) -> tuple[NDArray[np.int32], NDArray[np.uint8], str]:
+    """Return labels, status and the axes of the image of a store, whoever has it open, without touching it.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
+    try:
+        meta = read_json(path / META)
+        axes = str(meta["image"]["axes"])
+        reader = JournalWriter(path / "journal", str(path.parent), lambda _: False)
+        steps = _unfolded(reader.scan(repair=False), int(meta.get("folded", 0)))
+        labels, status = LabelArrays(path, label_axes(axes)).load()
+        for box, new_labels, new_status in _outcomes(reader, steps, steps):
+            labels[box], status[box] = new_labels, new_status
+    except (OSError, KeyError, ValueError) as error:
+        raise StoreError(f"The corrections in {path} cannot be read ({error}). Open their image to see.") from error
+    return labels, status, axes
 
 
 class Store:
@@ -128,7 +149,7 @@ class Store:
         Call it once, before the first edit is recorded.
         """
         labels, status = self._arrays.load()
-        for box, new_labels, new_status in self._outcomes(sorted(self._steps)):
+        for box, new_labels, new_status in _outcomes(self._writer, self._steps, sorted(self._steps)):
             labels[box], status[box] = new_labels, new_status
         return labels, status
 
@@ -198,9 +219,7 @@ class Store:
             self.notice = (
                 f"A part of the journal in {self.path} was damaged and is put aside. Look over your last steps."
             )
-        for record in records:
-            if record.number > folded:
-                self._steps[record.number] = (record.kind, record.about.get("of", record.number))
+        self._steps = _unfolded(records, folded)
         return records
 
     def _restore(self, records: Iterable[Record]) -> None:
@@ -231,16 +250,6 @@ class Store:
             self._meta["forgotten"] = {"before": before, "corrected": sorted(corrected), "decided": list(decided)}
             self._changed = True
 
-    def _outcomes(self, numbers: Iterable[int]) -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
-        """Walk what records left in the arrays."""
-        for number in numbers:
-            kind, of = self._steps[number]
-            edit = self._writer.read(of)
-            if kind is Kind.UNDO:
-                yield edit.box, edit.labels_before, edit.status_before
-            else:
-                yield edit.box, edit.labels_after, edit.status_after
-
     def _housekeeping(self, on_disk: int) -> bool:
         """Fold some records into the arrays, or write what is to be remembered; in the writer's thread."""
         folded = int(self._meta.get("folded", 0))
@@ -257,7 +266,7 @@ class Store:
         def some() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
             nonlocal folded
             size = 0
-            for box, labels, status in self._outcomes(range(folded + 1, on_disk + 1)):
+            for box, labels, status in _outcomes(self._writer, self._steps, range(folded + 1, on_disk + 1)):
                 yield box, labels, status
                 folded += 1
                 size += labels.nbytes + status.nbytes
@@ -284,6 +293,24 @@ class Store:
         facts, image = content.get("facts", {}), self._identity
         counts = int(facts.get("checked", 0)), int(facts.get("corrected", 0))
         note_recent(RecentWork(image.name, image.path, str(self.path), self._kind, float(content["when"]), *counts))
+
+
+def _unfolded(records: Iterable[Record], folded: int) -> dict[int, tuple[Kind, int]]:
+    """Return the records that are not in the arrays yet: what they are, and the number of their edit."""
+    return {one.number: (one.kind, one.about.get("of", one.number)) for one in records if one.number > folded}
+
+
+def _outcomes(
+    source: JournalWriter, steps: dict[int, tuple[Kind, int]], numbers: Iterable[int]
+) -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
+    """Walk what records left in the arrays."""
+    for number in numbers:
+        kind, of = steps[number]
+        edit = source.read(of)
+        if kind is Kind.UNDO:
+            yield edit.box, edit.labels_before, edit.status_before
+        else:
+            yield edit.box, edit.labels_after, edit.status_after
 
 
 class _Log:

@@ -1,0 +1,314 @@
+"""A folder of images that are worked on together: which there are, how far each is, what is set for all."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_unet.annotation import Status
+from napari_unet.correction.edits import Edit
+from napari_unet.correction.finding import FOLDER, META
+from napari_unet.correction.identity import identify
+from napari_unet.correction.places import read_json, replace_json
+from napari_unet.correction.snapshots import crop_to_checked, snapshot
+from napari_unet.correction.store import open_store, read_store
+from napari_unet.errors import ImageError, StoreError
+from napari_unet.images import (
+    IMAGE_SUFFIXES,
+    image_files,
+    label_axes,
+    measure_normalization,
+    read_image,
+    to_canonical,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from napari_unet.annotation import Annotated
+
+__all__ = ["Entry", "Project", "find_label_pairs", "import_labels"]
+
+_LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
+_LABEL_FOLDERS = ("labels", "masks")
+_SETTINGS = "project.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How far one image of a project is.
+
+    Attributes
+    ----------
+    path : Path
+    store : Path or None
+        None: nothing was done in it yet.
+    objects, checked, corrected : int
+        As the store remembers them.
+    """
+
+    path: Path
+    store: Path | None
+    objects: int = 0
+    checked: int = 0
+    corrected: int = 0
+
+
+class Project:
+    """A folder of images of any sizes.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : str
+        What is corrected, as for `open_store`.
+
+    Raises
+    ------
+    ImageError
+        If there are no images in it.
+
+    Attributes
+    ----------
+    images : list of Path
+        In natural order: ``img_2`` before ``img_10``. Labels beside them are left out.
+    """
+
+    def __init__(self, folder: Path, kind: str = "object") -> None:
+        self.folder = folder.absolute()
+        self.kind = kind
+        files = image_files([self.folder])
+        stems = {path.stem for path in files}
+        self.images = sorted((path for path in files if not _is_label_of(path.stem, stems)), key=_natural)
+
+    # --- which image -------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """Return how far each image is, in order. Opens no image."""
+        stores = self._stores()
+        found = []
+        for path in self.images:
+            store = stores.get(path.name)
+            facts = read_json(store / META).get("facts", {}) if store is not None else {}
+            counts = [int(facts.get(name, 0)) for name in ("objects", "checked", "corrected")]
+            found.append(Entry(path, store, *counts))
+        return found
+
+    def position(self, image: Path) -> int:
+        """Return the place of an image, from 0.
+
+        Raises
+        ------
+        ImageError
+            If it is not in the project.
+        """
+        if image.absolute() not in self.images:
+            raise ImageError(f"{image.name} is not in {self.folder}. Open the folder again if it is new.")
+        return self.images.index(image.absolute())
+
+    def neighbour(self, image: Path, step: int) -> Path | None:
+        """Return the image that comes `step` places after (or before) another; None beyond the ends."""
+        place = self.position(image) + step
+        return self.images[place] if 0 <= place < len(self.images) else None
+
+    def strip(self, image: Path) -> str:
+        """Return ``3/12 img_03.tif``."""
+        return f"{self.position(image) + 1}/{len(self.images)} {image.name}"
+
+    def next_to_segment(self, image: Path) -> Path | None:
+        """Return the first image after another in which nothing was done yet, to be segmented in the background."""
+        after = self.entries()[self.position(image) + 1 :]
+        return next((entry.path for entry in after if entry.store is None), None)
+
+    # --- what is set for all -----------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is set for the project: ``base_model``, ``object_size``, ``channels``, ``axes``, ..."""
+        return read_json(self.folder / FOLDER / _SETTINGS)
+
+    def set(self, **values: Any) -> None:
+        """Set something for the project. Anything that JSON can hold.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        path = self.folder / FOLDER / _SETTINGS
+        try:
+            path.parent.mkdir(exist_ok=True)
+            replace_json(path, {**self.settings, **values})
+        except OSError as error:
+            raise StoreError(
+                f"The settings of the project cannot be written to {path} ({error.strerror or error}). "
+                "They hold until napari closes."
+            ) from error
+
+    def base_model(self, chosen: str) -> str:
+        """Return the model that fine-tuning starts from: the one chosen at the first training, from then on."""
+        base = self.settings.get("base_model")
+        if base is None:
+            self.set(base_model=chosen)
+            return chosen
+        return str(base)
+
+    # --- what is known -----------------------------------------------------------------------------------
+
+    def samples(
+        self,
+        *,
+        spatial_dims: int,
+        percentiles: tuple[float, float] = (1.0, 99.8),
+        object_diameter_px: float | None = None,
+        margin: int = 128,
+        skip: Sequence[Path] = (),
+    ) -> Iterator[Annotated]:
+        """Walk what is checked in all images, as copies of the checked areas and a margin around them.
+
+        One image at a time is in memory.
+
+        Parameters
+        ----------
+        spatial_dims : {2, 3}
+            Of the model.
+        percentiles : tuple of float
+            Of the model's normalisation, which is measured on the whole image.
+        object_diameter_px : float, optional
+        margin : int
+            Voxels of the plane around what is checked (default 128).
+        skip : sequence of Path
+            Images that the caller has in memory.
+
+        Raises
+        ------
+        ImageError, StoreError
+            If an image or its corrections cannot be read.
+        """
+        stores = self._stores()
+        for path in self.images:
+            store = stores.get(path.name)
+            if store is None or path in skip:
+                continue
+            labels, status, axes = read_store(store)
+            if not (status == Status.CHECKED).any():
+                continue
+            image = read_image(path)
+            shape = tuple(n for letter, n in zip(axes, image.data.shape, strict=False) if letter in label_axes(axes))
+            if len(axes) != image.data.ndim or shape != labels.shape:
+                raise StoreError(f"{path.name} has another shape than when it was corrected. Open it to decide.")
+            for sample in snapshot(
+                image.data,
+                labels,
+                status,
+                axes,
+                spatial_dims=spatial_dims,
+                normalization=measure_normalization(to_canonical(image.data, axes), percentiles),
+                name=path.name,
+                object_diameter_px=object_diameter_px,
+            ):
+                yield crop_to_checked(sample, margin)
+
+    def _stores(self) -> dict[str, Path]:
+        """Return the stores beside the images, by the name of the image."""
+        found: dict[str, Path] = {}
+        for path in sorted((self.folder / FOLDER).glob("*.zarr")):
+            meta = read_json(path / META)
+            if meta.get("kind") == self.kind and "name" in meta.get("image", {}):
+                found[meta["image"]["name"]] = path
+        return found
+
+
+def find_label_pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """Return images with the labels that other programs made for them.
+
+    Labels are named as the image with ``_masks``, ``_cp_masks``, ``_mask``, ``_labels`` or ``_label`` after it, beside
+    it or in a folder ``labels`` or ``masks`` beside it or one level up; in such a folder they may have its name.
+    """
+    pairs = []
+    for image in Project(folder).images:
+        beside = [image.with_name(f"{image.stem}{ending}{suffix}") for ending, suffix in _names()]
+        for name in _LABEL_FOLDERS:
+            for home in (image.parent / name, image.parent.parent / name):
+                beside += [home / f"{image.stem}{ending}{suffix}" for ending, suffix in [*_names(), *_names([""])]]
+        labels = next((path for path in beside if path.is_file() and path != image), None)
+        if labels is not None:
+            pairs.append((image, labels))
+    return pairs
+
+
+def import_labels(
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    as_truth: bool,
+    axes: str | None = None,
+    kind: str = "object",
+) -> Iterator[tuple[Path, Literal["taken", "was there"] | str]]:
+    """Take labels from other programs into the stores of their images; can be undone there as one step.
+
+    Parameters
+    ----------
+    pairs : sequence of (image, labels)
+        From `find_label_pairs`.
+    as_truth : bool
+        Whether all of it is true, empty places too; else it is to be checked.
+    axes : str, optional
+        Of the images, where their files do not tell.
+    kind : str
+
+    Yields
+    ------
+    (Path, str)
+        The image and ``"taken"``, ``"was there"`` (it has labels already, which stay), or what is wrong.
+    """
+    for image_path, labels_path in pairs:
+        try:
+            image, found = read_image(image_path), read_image(labels_path).data
+            known = image.axes or axes
+            if known is None:
+                raise ImageError(f"{image_path.name} does not tell its axes. Give them.")
+            shape = tuple(n for letter, n in zip(known, image.data.shape, strict=True) if letter in label_axes(known))
+            if found.shape != shape or found.dtype.kind not in "uib":
+                raise ImageError(
+                    f"{labels_path.name} does not fit {image_path.name}: it is {found.shape} {found.dtype}, "
+                    f"and should be {shape} of integers."
+                )
+            yield image_path, _take(identify(image.data, known, path=image_path), found, as_truth, kind)
+        except (ImageError, StoreError) as error:
+            yield image_path, str(error)
+
+
+def _take(identity: Any, found: Any, as_truth: bool, kind: str) -> str:
+    store = open_store(identity, kind=kind)
+    try:
+        if store.read_only:
+            return store.notice
+        labels, status = store.load()
+        if labels.any():
+            return "was there"
+        after = found.astype(labels.dtype)
+        known = np.full_like(status, Status.CHECKED if as_truth else Status.UNCHECKED)
+        box = tuple(slice(0, n) for n in labels.shape)
+        store.journal.record(Edit(box, labels, after, status, known, "import"))
+        count = int(np.count_nonzero(np.unique(after)))
+        store.remember(objects=count, checked=count if as_truth else 0, corrected=0)
+        return "taken" if store.close() else store.saving.message
+    finally:
+        store.close()
+
+
+def _names(endings: Sequence[str] = _LABEL_ENDINGS) -> list[tuple[str, str]]:
+    return [(ending, suffix) for ending in endings for suffix in IMAGE_SUFFIXES]
+
+
+def _is_label_of(stem: str, stems: set[str]) -> bool:
+    return any(stem.endswith(ending) and stem.removesuffix(ending) in stems for ending in _LABEL_ENDINGS)
+
+
+def _natural(path: Path) -> list[tuple[int, int | str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]

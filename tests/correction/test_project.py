@@ -1,0 +1,133 @@
+"""A folder of images: order, progress, settings, labels from elsewhere, and what training gets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unet import Status
+from napari_unet.correction import Edit, Project, find_label_pairs, identify, import_labels, open_store
+from napari_unet.errors import ImageError
+
+
+def write(folder, name, shape=(40, 50), seed=0, **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 900, shape).astype(np.uint16)
+    tifffile.imwrite(folder / name, pixels, **options)
+    return pixels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number, shape in ((10, (40, 50)), (2, (60, 30)), (1, (300, 400))):
+        write(tmp_path / "images", f"img_{number}.tif", shape, number)
+    return tmp_path / "images"
+
+
+def check_a_corner(path, axes="YX", **facts):
+    """Draw one checked object in the top left of an image."""
+    pixels = tifffile.imread(path)
+    store = open_store(identify(pixels, axes, path=path))
+    labels, status = store.load()
+    box = (*(slice(0, 1) for _ in labels.shape[:-2]), slice(5, 15), slice(4, 16))
+    size = labels[box].shape
+    edit = Edit(box, labels[box], np.full(size, 3, np.int32), status[box], np.ones(size, np.uint8), "stroke")
+    store.journal.record(edit)
+    store.remember(**facts)
+    store.close()
+    return pixels
+
+
+def test_images_in_natural_order_and_the_way_through_them(folder):
+    project = Project(folder)
+    assert [path.name for path in project.images] == ["img_1.tif", "img_2.tif", "img_10.tif"]
+    first, second, third = project.images
+    assert project.strip(second) == "2/3 img_2.tif"
+    assert project.neighbour(second, 1) == third
+    assert project.neighbour(second, -1) == first
+    assert project.neighbour(third, 1) is None
+    assert project.neighbour(first, -1) is None
+    with pytest.raises(ImageError, match="is not in"):
+        project.neighbour(folder / "new.tif", 1)
+    with pytest.raises(ImageError, match="No images"):
+        Project(folder.parent)
+
+
+def test_progress_and_what_to_segment_next(folder):
+    project = Project(folder)
+    assert all(entry.store is None for entry in project.entries())
+    check_a_corner(project.images[1], objects=210, checked=37, corrected=12)
+    first, second, third = Project(folder).entries()
+    assert (second.objects, second.checked, second.corrected) == (210, 37, 12)
+    assert first.store is None
+    assert third.checked == 0
+    assert project.next_to_segment(project.images[0]) == project.images[2]
+    assert project.next_to_segment(project.images[2]) is None
+
+
+def test_settings_are_there_again_and_the_base_model_stays(folder):
+    assert Project(folder).base_model("nuclei") == "nuclei"
+    assert Project(folder).base_model("nuclei-2") == "nuclei"
+    Project(folder).set(object_size=24.0, channels={"DAPI": 0})
+    assert Project(folder).settings == {"base_model": "nuclei", "object_size": 24.0, "channels": {"DAPI": 0}}
+
+
+def test_training_gets_the_checked_areas_of_all_images(folder):
+    project = Project(folder)
+    pixels = check_a_corner(project.images[0])
+    check_a_corner(project.images[2])
+    first, last = project.samples(spatial_dims=2, object_diameter_px=12, margin=20)
+    assert first.labels.shape == (35, 36)  # not the whole image
+    np.testing.assert_array_equal(first.image, pixels[None, :35, :36])
+    assert np.count_nonzero(first.status == Status.CHECKED) == 120
+    assert (first.labels[5:15, 4:16] == 3).all()
+    assert (first.name, last.name) == ("img_1.tif", "img_10.tif")
+    low, high = first.intensity_range
+    assert low[0] == pytest.approx(np.percentile(pixels, 1), abs=2)
+    assert high[0] == pytest.approx(np.percentile(pixels, 99.8), abs=2)
+    assert [sample.name for sample in project.samples(spatial_dims=2, skip=[project.images[0]])] == ["img_10.tif"]
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_of_a_stack_only_what_is_checked_is_copied(tmp_path, spatial_dims):
+    write(tmp_path, "stack.tif", (5, 60, 70), imagej=True, metadata={"axes": "ZYX"})
+    check_a_corner(tmp_path / "stack.tif", "ZYX")
+    (sample,) = Project(tmp_path).samples(spatial_dims=spatial_dims, margin=10)
+    assert sample.labels.shape == ((25, 26) if spatial_dims == 2 else (5, 25, 26))
+
+
+@pytest.mark.parametrize(
+    "name", ["img_2_masks.tif", "img_2_cp_masks.png", "labels/img_2.tif", "masks/img_2_mask.tif", "../labels/img_2.tif"]
+)
+@pytest.mark.parametrize("as_truth", [False, True])
+def test_labels_of_other_programs(folder, name, as_truth):
+    import imageio.v3 as imageio
+
+    labels = np.zeros((60, 30), np.uint16)
+    labels[3:9, 4:9], labels[20:30, 10:20] = 1, 2
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    imageio.imwrite(path, labels) if name.endswith("png") else tifffile.imwrite(path, labels)
+    assert len(Project(folder).images) == 3
+    pairs = find_label_pairs(folder)
+    assert [(image.name, found.name) for image, found in pairs] == [("img_2.tif", path.name)]
+    assert list(import_labels(pairs, as_truth=as_truth)) == [(folder / "img_2.tif", "taken")]
+    assert [what for _, what in import_labels(pairs, as_truth=as_truth)] == ["was there"]
+    store = open_store(identify(tifffile.imread(folder / "img_2.tif"), "YX", path=folder / "img_2.tif"))
+    taken, status = store.load()
+    np.testing.assert_array_equal(taken, labels)
+    assert (status == (Status.CHECKED if as_truth else Status.UNCHECKED)).all()
+    assert store.journal.undo().what == "import"
+    store.close()
+    assert Project(folder).entries()[1].objects == 2
+
+
+def test_labels_that_do_not_fit_are_told_and_the_others_are_taken(folder):
+    tifffile.imwrite(folder / "img_1_masks.tif", np.ones((9, 9), np.uint16))
+    tifffile.imwrite(folder / "img_2_masks.tif", np.ones((60, 30), np.float32))
+    tifffile.imwrite(folder / "img_10_masks.tif", np.ones((40, 50), np.uint16))
+    told = {path.name: what for path, what in import_labels(find_label_pairs(folder), as_truth=True)}
+    assert "does not fit img_1.tif" in told["img_1.tif"]
+    assert "float32" in told["img_2.tif"]
+    assert told["img_10.tif"] == "taken"
