@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from napari_unet.correction import Edit, Journal, identify, open_store, refill
+from napari_unet.correction import journal as journal_module
 from napari_unet.correction import writer as writer_module
 
 SHAPE = (3, 600, 640)
+DEPTH = 10**6  # both sides keep every step, so that they can be compared
 
 
 def act(number: int, labels: Any, status: Any, journal: Journal) -> None:
@@ -65,6 +67,7 @@ def run(folder: Path, first: int) -> None:
 
 
 def main() -> None:
+    journal_module.DEPTH = DEPTH
     writer_module._IDLE_SECONDS = 0.005  # so that the arrays, too, are being written when the end comes
     child = 0
     for line in sys.stdin:
