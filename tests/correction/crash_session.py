@@ -35,8 +35,8 @@ def act(number: int, labels: Any, status: Any, journal: Journal) -> None:
         if edit is not None:
             edit.apply(labels, status)
     elif what == "segment":
-        box = (slice(0, 3), slice(0, 600), slice(0, 640))
-        edit = refill(labels, status, np.kron(rng.integers(0, 9, (3, 6, 8)), np.ones((1, 100, 80), int)), box)
+        box = (slice(0, 2), slice(400, 600), slice(400, 640))  # over the corners of four chunks
+        edit = refill(labels, status, np.kron(rng.integers(0, 9, (2, 2, 3)), np.ones((1, 100, 80), int)), box)
         edit.apply(labels, status)
         journal.record(edit)
     else:

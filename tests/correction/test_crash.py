@@ -29,7 +29,7 @@ spec.loader.exec_module(session)
 def test_killed_at_random_instants(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(journal_module, "DEPTH", session.DEPTH)
     labels, status = np.zeros(session.SHAPE, np.int32), np.zeros(session.SHAPE, np.uint8)
-    journal, following = Journal(), 0
+    journal, following = Journal(max_bytes=10**12), 0
     environment = {**os.environ, "NAPARI_UNET_HOME": str(tmp_path / "user"), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, bufsize=1

@@ -153,8 +153,10 @@ def _misses(labels: NDArray[Any], status: NDArray[np.uint8], foreground: NDArray
     peaks = ndi.maximum(foreground, components, range(1, count + 1))
     of_objects = np.bincount(labels.ravel())[1:]
     usual = float(np.median(of_objects[of_objects > 0] if of_objects.any() else sizes[1:]))
+    # where faint places outnumber the objects, the map is hazy and each is the less likely a miss
+    likely = min(1.0, np.count_nonzero(of_objects) / count) if of_objects.any() else 1.0
     return [
-        Place(_middle(components[box] == n, box), box, float(peak) * min(1.0, 4 * sizes[n] / usual), 0)
+        Place(_middle(components[box] == n, box), box, likely * float(peak) * min(1.0, 4 * sizes[n] / usual), 0)
         for n, (box, peak) in enumerate(zip(ndi.find_objects(components), peaks, strict=True), start=1)
         if sizes[n] >= usual / 20
     ]
