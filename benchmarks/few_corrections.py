@@ -1,95 +1,169 @@
 """How far a few corrections take `nuclei` on another kind of image: T98G cells in phase contrast.
 
-    python benchmarks/few_corrections.py --data DATA/t98g_phase [--minutes 5] [--choices 3]
+    python benchmarks/few_corrections.py --data DATA/t98g_phase [--steps 150] [--choices 3]
 
-Four frames are for testing and never seen. Of the other eight a person would draw: ten scattered cells and a few
-background strokes on one frame; or everything on two frames; or everything on all eight. Prints AP at IoU 0.5 on the
-test frames before and after, for each choice of frames and cells, and their mean.
+Four frames are for testing and never seen; of the other eight a person annotates some:
+
+- *frames*: everything on two frames, against everything on all eight, with as many steps;
+- *scattered*: ten scattered cells and five background strokes on one frame, nothing else;
+- *loop*: round after round, the worst ten objects in one view of 512 x 512 pixels; the model of the round before shows
+  them. Every round learns from all corrections so far, once from `nuclei`, once from scratch.
+
+Prints AP at IoU 0.5 on the test frames. Results are kept in a file and not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-import torch
-from scipy import ndimage as ndi
+from _runs import Runs, add_options, budget_name, table, train_config
+from _user import correct_worst, scattered
 
 import napari_unet as nu
+from napari_unet.events import StepDone
 from napari_unet.training import median_diameter
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TEST_FRAMES = 4
+VIEW = 512
+Frame = tuple[Any, Any]
 
 
-def read_frames(folder: Path) -> list[tuple[Any, Any]]:
-    """Return image and labels of each frame."""
-    return list(zip(*(tifffile.imread(folder / f"{name}.tif") for name in ("images", "labels")), strict=True))
+def read_frames(folder: Path) -> tuple[list[Frame], list[Frame]]:
+    """Return image and labels of each frame: those for testing, those to work on."""
+    frames = list(zip(*(tifffile.imread(folder / f"{name}.tif") for name in ("images", "labels")), strict=True))
+    return frames[:TEST_FRAMES], frames[TEST_FRAMES:]
 
 
-def scattered(labels: np.ndarray, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the status after a person has drawn some cells, well apart, and five short background strokes."""
-    status = np.zeros(labels.shape, np.uint8)
-    ids = rng.permutation(np.setdiff1d(np.unique(labels), [0]))[:cells]
-    status[np.isin(labels, ids)] = 1
-    empty = np.argwhere(ndi.distance_transform_edt(labels == 0) > 12)
-    for y, x in empty[rng.choice(len(empty), 5)]:
-        stroke = np.zeros(labels.shape, bool)
-        stroke[y, max(0, x - 20) : x + 20] = True
-        status[ndi.binary_dilation(stroke, iterations=4) & (labels == 0)] = 1
-    return status
+def drawn_diameter(samples: list[nu.Annotated]) -> float | None:
+    """Return the median diameter of what was drawn: what a drag across a typical object gives."""
+    drawn = [s.labels if s.status is None else np.where(s.status == 1, s.labels, 0) for s in samples]
+    sizes = [size for labels in drawn if (size := median_diameter(labels)) is not None]
+    return float(np.median(sizes)) if sizes else None
 
 
-def drawn_samples(frames: list[Any], what: str, rng: np.random.Generator, cells: int) -> list[nu.Annotated]:
-    """Return what the person has annotated."""
-    order = rng.permutation(len(frames))
-    if what == "cells":
-        image, labels = frames[order[0]]
-        status = scattered(labels, cells, rng)
-        return [nu.Annotated(image, np.where(status == 1, labels, 0), status)]
-    count = 2 if what == "two frames" else len(frames)
-    return [nu.Annotated(*frames[n], name=f"frame {n}") for n in order[:count]]
+def sized(samples: list[nu.Annotated], size: float | None) -> list[nu.Annotated]:
+    """Return the samples with the size of their objects."""
+    return [nu.Annotated(s.image, s.labels, s.status, name=s.name, object_diameter_px=size) for s in samples]
 
 
-def score(model: Any, frames: list[Any], size: float | None) -> float:
+def score(model: nu.Model, frames: list[Frame], size: float | None) -> float:
     """Return the mean AP at IoU 0.5 over frames."""
     config = nu.PredictConfig(object_diameter_px=size)
     return float(np.mean([nu.average_precision(t, nu.predict(i, model, config=config).labels) for i, t in frames]))
 
 
+def learn(
+    base: nu.Model, samples: list[nu.Annotated], config: nu.TrainConfig, scratch: bool = False
+) -> tuple[nu.Model, dict[str, Any]]:
+    """Return what is learned from samples, from a model or with fresh weights of the same network, and what it took."""
+    start = time.monotonic()
+    trained = nu.train(samples, config, spec=base.spec) if scratch else nu.fine_tune(base, samples, config)
+    steps = sum(isinstance(event, StepDone) for event in trained.history)
+    return trained.model, {"steps": steps, "seconds": round(time.monotonic() - start, 1)}
+
+
+def once(base: nu.Model, samples: list[nu.Annotated], test: list[Frame], config: nu.TrainConfig) -> dict[str, Any]:
+    """Learn from samples and score."""
+    size = drawn_diameter(samples)
+    model, cost = learn(base, sized(samples, size), config)
+    return {"AP50": score(model, test, size), "size": size, **cost}
+
+
+def views(frames: list[Frame], rounds: int, rng: np.random.Generator) -> list[tuple[int, tuple[slice, slice]]]:
+    """Return where a person looks, round after round: another quarter of another frame."""
+    order = rng.permutation(len(frames))
+    corners = [(y, x) for y in (0, VIEW) for x in (0, VIEW)]
+    result = []
+    for number in range(rounds):
+        y, x = corners[(rng.integers(4) + number // len(order)) % 4]
+        result.append((int(order[number % len(order)]), (slice(y, y + VIEW), slice(x, x + VIEW))))
+    return result
+
+
+def loop(
+    base: nu.Model, frames: list[Frame], test: list[Frame], choice: int, count: int, rounds: int, options: Any
+) -> dict[str, Any]:
+    """Correct and learn, round after round; return the curves."""
+    config = train_config(options, seed=choice)
+    size = drawn_diameter([nu.Annotated(*frames[views(frames, 1, np.random.default_rng(choice))[0][0]])])
+    work: dict[int, nu.Annotated] = {}
+    model, objects, minutes = base, 0, 0.0
+    curve = [{"objects": 0, "minutes": 0.0, "fine-tuned": score(base, test, size)}]
+    for number, view in views(frames, rounds, np.random.default_rng(choice)):
+        image, truth = frames[number]
+        before = work.get(number)
+        status = np.zeros(truth.shape, np.uint8) if before is None else before.status
+        found = nu.predict(image, model, config=nu.PredictConfig(object_diameter_px=size)).labels
+        if before is not None:  # what is checked stays
+            found = np.where(status == 1, before.labels, np.where(found > 0, found + before.labels.max(), 0))
+        user = correct_worst(truth, found, status, count, view)
+        objects += user.drawn + user.deleted
+        work[number] = nu.Annotated(image, user.labels, user.status, name=f"frame {number}", object_diameter_px=size)
+        samples = list(work.values())
+        model, cost = learn(base, samples, config)
+        minutes += cost["seconds"] / 60
+        point = {"objects": objects, "minutes": minutes, "fine-tuned": score(model, test, size)}
+        if options.scratch:
+            point["from scratch"] = score(learn(base, samples, config, scratch=True)[0], test, size)
+        curve.append(point)
+        print(f"    round {len(curve) - 1}, complete {user.complete}: {point}", flush=True)
+    return {"curve": curve}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    add_options(parser, "benchmarks/results/few_corrections.json", 150)
     parser.add_argument("--model", default="nuclei")
-    parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--choices", type=int, default=3)
-    parser.add_argument("--cells", type=int, default=10)
-    parser.add_argument("--what", nargs="*", default=["cells", "two frames", "all frames"])
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--per-round", type=int, default=10)
+    parser.add_argument("--no-scratch", dest="scratch", action="store_false")
+    parser.add_argument("--parts", nargs="*", default=["frames", "scattered", "loop"])
     options = parser.parse_args()
 
-    frames = read_frames(options.data)
-    test, work = frames[:TEST_FRAMES], frames[TEST_FRAMES:]
+    test, work = read_frames(options.data)
     base = nu.load_model(options.model)
-    print(f"{options.model}, {options.minutes:g} minutes, {torch.get_num_threads()} threads, {len(test)} test frames")
-    for what in options.what:
-        results = []
-        for choice in range(options.choices):
-            samples = drawn_samples(work, what, np.random.default_rng(choice), options.cells)
-            drawn = samples[0].labels if samples[0].status is None else samples[0].labels * (samples[0].status == 1)
-            size = median_diameter(drawn)  # what a drag across a typical cell would give
-            sized = [nu.Annotated(s.image, s.labels, s.status, name=s.name, object_diameter_px=size) for s in samples]
-            before = score(base, test, size)
-            tuned = nu.fine_tune(base, sized, nu.TrainConfig(minutes=options.minutes, seed=choice))
-            steps = tuned.model.spec.provenance["steps"]
-            after = score(tuned.model, test, size)
-            results.append(after)
-            print(
-                f"  {what}, choice {choice}: AP50 {before:.3f} -> {after:.3f} ({steps} steps, cells of {size:.0f} px)",
-                flush=True,
-            )
-        print(f"{what}: mean AP50 {np.mean(results):.3f}")
+    runs, budget = Runs(options.results), budget_name(options)
+    rows = []
+    for what, count in (("two frames", 2), ("all eight frames", len(work))):
+        for choice in range(options.choices) if "frames" in options.parts else ():
+            order = np.random.default_rng(choice).permutation(len(work))[:count]
+            samples = [nu.Annotated(*work[n], name=f"frame {n}") for n in order]
+            config = train_config(options, seed=choice)
+            runs.get(f"{what} | {budget} | {choice}", lambda s=samples, c=config: once(base, s, test, c))
+        rows.append(row(runs, what, budget, options.choices))
+    for choice in range(options.choices) if "scattered" in options.parts else ():
+        rng = np.random.default_rng(choice)
+        image, truth = work[rng.integers(len(work))]
+        samples = [nu.Annotated(image, *scattered(truth, 10, 5, rng))]
+        config = train_config(options, seed=choice)
+        runs.get(f"ten cells | {budget} | {choice}", lambda s=samples, c=config: once(base, s, test, c))
+    rows.append(row(runs, "ten cells", budget, options.choices))
+    for choice in range(options.choices) if "loop" in options.parts else ():
+        name = f"loop of {options.per_round} | {budget} | {options.rounds} rounds | {choice}"
+        curve = runs.get(name, lambda c=choice: loop(base, work, test, c, options.per_round, options.rounds, options))[
+            "curve"
+        ]
+        columns = list(curve[-1])
+        print(f"\n{name}\n{table(columns, [[point.get(column, '') for column in columns] for point in curve])}")
+    print(f"\nAP50 on {len(test)} test frames, {budget}")
+    print(table(["learned from", "mean", *(f"choice {n}" for n in range(options.choices))], rows))
+    if rows[0][1] and rows[1][1]:
+        print(f"two frames reach {rows[0][1] / rows[1][1]:.0%} of all eight (aim: 90 %)")
+
+
+def row(runs: Runs, what: str, budget: str, choices: int) -> list[Any]:
+    """Return the row of a table: mean and single values."""
+    values = [runs.results.get(f"{what} | {budget} | {choice}", {}).get("AP50") for choice in range(choices)]
+    there = [value for value in values if value is not None]
+    return [what, float(np.mean(there)) if there else None, *values]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
@@ -22,6 +23,9 @@ import napari_unet as nu
 from napari_unet.network import halo
 from napari_unet.training.sampling import make_fields
 from napari_unet.training.validation import hold_out
+
+if TYPE_CHECKING:
+    from _runs import Runs
 
 
 def read_samples(folder: Path, column: str) -> list[nu.Annotated]:
@@ -38,6 +42,22 @@ def read_samples(folder: Path, column: str) -> list[nu.Annotated]:
     ]
 
 
+def split_samples(
+    folder: Path, column: str, model: nu.Model, runs: Runs | None = None
+) -> tuple[list[nu.Annotated], list[nu.Annotated]]:
+    """Return the images that a model learned from and those held out; their names are kept in `runs` if given."""
+    config = model.spec.provenance["config"]
+    samples = read_samples(folder, column)
+
+    def split() -> dict[str, list[str]]:
+        rng = np.random.default_rng(config["seed"])
+        fields = make_fields(samples, model.spec)
+        return {"names": [field.name for field in hold_out(fields, config["validation"], halo(model.network), rng)[1]]}
+
+    names = set((split() if runs is None else runs.get(f"held out | {model.spec.name}", split))["names"])
+    return [s for s in samples if s.name not in names], [s for s in samples if s.name in names]
+
+
 def otsu(image: np.ndarray) -> np.ndarray:
     """Return the connected components above the threshold of Otsu."""
     return ndi.label(image > threshold_otsu(image))[0]
@@ -51,14 +71,9 @@ def main() -> None:
     options = parser.parse_args()
 
     model = nu.load_model(options.model)
-    config = model.spec.provenance["config"]
-    samples = read_samples(options.data, options.groups)
-    rng = np.random.default_rng(config["seed"])
-    fields = make_fields(samples, model.spec)
-    held_out = {field.name for field in hold_out(fields, config["validation"], halo(model.network), rng)[1]}
-    chosen = [sample for sample in samples if sample.name in held_out]
+    chosen = split_samples(options.data, options.groups, model)[1]
     objects = sum(len(np.unique(s.labels)) - 1 for s in chosen)
-    print(f"{len(chosen)} held-out images of {len(samples)}, {objects} objects; mean over images")
+    print(f"{len(chosen)} held-out images, {objects} objects; mean over images")
     thresholds = np.arange(0.5, 1, 0.05)
     for name, segment in (
         (options.model, lambda image: nu.predict(image, model).labels),
