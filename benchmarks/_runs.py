@@ -61,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser, results: str, steps: int) -> No
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help=f"training steps of each run (default {steps})")
     budget.add_argument("--minutes", type=float, help="or minutes")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings of the recipe")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--results", type=Path, default=Path(results), help="what is there is not run again")
     parser.set_defaults(default_steps=steps)
@@ -70,12 +71,14 @@ def train_config(options: argparse.Namespace, **values: Any) -> nu.TrainConfig:
     """Return the settings that the options ask for."""
     torch.set_num_threads(options.threads)
     budget = {"minutes": options.minutes} if options.minutes else {"steps": options.steps or options.default_steps}
-    return nu.TrainConfig(**{**budget, "threads": options.threads, **values})
+    changed = dict(setting.split("=", 1) for setting in options.set)
+    return nu.TrainConfig.model_validate({**budget, "threads": options.threads, **values, **changed})
 
 
 def budget_name(options: argparse.Namespace) -> str:
-    """Return the budget in words, for the names of results."""
-    return f"{options.minutes:g} min" if options.minutes else f"{options.steps or options.default_steps} steps"
+    """Return the budget and what else was set in words, for the names of results."""
+    budget = f"{options.minutes:g} min" if options.minutes else f"{options.steps or options.default_steps} steps"
+    return ", ".join([budget, *options.set])
 
 
 def _cell(value: Any) -> str:

@@ -65,7 +65,7 @@ def run(images: Any, truth: Any, cells: Any, network: str, options: argparse.Nam
     spec_network, settings = NETWORKS[network]
     samples = [nu.Annotated(images[z], truth[z], name=f"slice {z}") for z in range(len(images)) if z not in HELD_OUT]
     spec = nu.ModelSpec(task="semantic", classes=(ClassSpec(name="inside"),), network=spec_network)
-    config = train_config(options, **{"validation": 0.0, "batch": options.batch, "patch": options.patch, **settings})
+    config = train_config(options, **{"validation": 0.0, **settings})
     start = time.monotonic()
     trained = nu.train(samples, config, spec=spec)
     seconds = time.monotonic() - start
@@ -79,8 +79,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, "benchmarks/results/isbi2012.json", 300)
     parser.add_argument("--networks", nargs="*", default=["narrow"], choices=list(NETWORKS))
-    parser.add_argument("--batch", type=int, default=4, help="patches per step of the narrow network")
-    parser.add_argument("--patch", type=int, default=128, help="their edge")
     options = parser.parse_args()
     images, labels, cells = (
         tifffile.imread(options.data / f"{name}.tif") for name in ("images", "labels", "instances_2d_derived")
@@ -92,7 +90,7 @@ def main() -> None:
     blur = runs.get("blur and threshold", lambda: errors(blurred(images)[held], truth[held], cells[held]))
     rows.append(["blur and threshold", blur["pixel error"], blur["Rand error"], "", ""])
     for network in NETWORKS:
-        budget = budget_name(options) + ("" if network == "paper" else f" of {options.batch} x {options.patch}")
+        budget = budget_name(options)
         if network in options.networks:
             runs.get(f"{network} | {budget}", lambda n=network: run(images, truth, cells, n, options))
         result = runs.results.get(f"{network} | {budget}", {})

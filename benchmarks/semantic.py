@@ -67,14 +67,12 @@ def main() -> None:
         "--what", nargs="*", default=["scribbles", "whole slices"], choices=["scribbles", "whole slices"]
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--patch", type=int, default=128)
     options = parser.parse_args()
     images, labels = (tifffile.imread(options.data / f"{name}.tif") for name in ("images", "labels"))
     labels = labels - labels.min()  # 1 to 5 on disk
-    config = train_config(options, seed=options.seed, validation=0.0, batch=options.batch, patch=options.patch)
+    config = train_config(options, seed=options.seed, validation=0.0)
     runs = Runs(options.results)
-    budget = f"{budget_name(options)} of {config.batch} x {config.patch}"
+    budget = budget_name(options)
     rows = []
     for what in ("scribbles", "whole slices"):
         name = f"{what}, {options.strokes} strokes | {budget} | {config.seed}"

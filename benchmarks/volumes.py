@@ -76,7 +76,7 @@ def ecoli(options: argparse.Namespace, how: str) -> dict[str, Any]:
         base = nu.load_model("nuclei")
         size = float(np.median([median_diameter(frame) for frame in labels[:FRAMES]]))
         sample = nu.Annotated(images[:FRAMES], labels[:FRAMES], axes="TYX", object_diameter_px=size)
-        config = train_config(options, validation=0.0, batch=options.batch, patch=options.patch)
+        config = train_config(options, validation=0.0)
         start = time.monotonic()
         scratch = how == "from scratch"
         trained = nu.train([sample], config, spec=base.spec) if scratch else nu.fine_tune(base, [sample], config)
@@ -97,8 +97,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, "benchmarks/results/volumes.json", 200)
     parser.add_argument("--what", nargs="*", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--batch", type=int, default=4, help="patches per step, planes")
-    parser.add_argument("--patch", type=int, default=128, help="their edge, planes")
     options = parser.parse_args()
     runs = Runs(options.results)
     rows = []
