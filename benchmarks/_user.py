@@ -40,7 +40,7 @@ class Corrected:
 def correct_worst(
     truth: NDArray[Any], labels: NDArray[Any], status: NDArray[np.uint8], count: int, view: tuple[slice, ...]
 ) -> Corrected:
-    """Correct the worst objects in a view: the least overlap first, of equal ones the largest.
+    """Correct the worst objects in a view: first those to draw, the least overlap first, then those to delete.
 
     An object that is missing or badly outlined is drawn, and what was found in its place goes away; an object that
     is none is deleted. A voxel that loses its object is checked background if the truth is background there, else
@@ -132,18 +132,18 @@ def _errors(truth: Any, labels: Any, status: Any, view: tuple[slice, ...]) -> li
     seen = np.bincount(labels[view].ravel(), minlength=size.size)
     checked = np.bincount(labels[status == CHECKED].ravel(), minlength=size.size)
     missing = [
-        (best_of_truth[i], -true_size[i], "missing", i)
+        (best_of_truth[i], -true_size[i], i)
         for i in range(1, true_size.size)
         if 2 * seen_truth[i] > true_size[i] and best_of_truth[i] < GOOD_ENOUGH
     ]
     # a found object is an error of its own only where no true one would be drawn in its place
     covered = np.bincount(labels[truth > 0].ravel(), minlength=size.size)
     extra = [
-        (best_of_label[i], -size[i], "extra", i)
+        (best_of_label[i], -size[i], i)
         for i in range(1, size.size)
         if 2 * seen[i] > size[i] and best_of_label[i] < GOOD_ENOUGH and 2 * covered[i] < size[i] and not checked[i]
     ]
-    return [(kind, number) for _, _, kind, number in sorted(missing + extra)]
+    return [("missing", n) for *_, n in sorted(missing)] + [("extra", n) for *_, n in sorted(extra)]
 
 
 def _belongs(found: Any, inside: Any, truth: Any, status: Any) -> bool:
