@@ -83,6 +83,12 @@ def correct_worst(
     return Corrected(labels, status, drawn, deleted, complete)
 
 
+def typical_width(labels: NDArray[Any]) -> float:
+    """Return what a drag across a typical object gives: the median diameter of the largest disc inside each."""
+    depth = ndi.distance_transform_edt(labels > 0)
+    return float(2 * np.median(ndi.maximum(depth, labels, np.setdiff1d(np.unique(labels), [0]))))
+
+
 def scattered(truth: NDArray[Any], cells: int, strokes: int, rng: np.random.Generator) -> tuple[Any, Any]:
     """Return labels and status after a person has drawn some cells, scattered, and short background strokes."""
     status = np.zeros(truth.shape, np.uint8)

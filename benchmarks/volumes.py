@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 from _runs import Runs, add_options, budget_name, table, train_config
+from _user import typical_width
 from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
 
 import napari_unet as nu
 from napari_unet.events import StepDone
 from napari_unet.models import NetworkSpec
-from napari_unet.training import match_objects, median_diameter
+from napari_unet.training import match_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ def ecoli(options: argparse.Namespace, how: str) -> dict[str, Any]:
         found = np.stack([ndi.label(image < threshold_otsu(image))[0] for image in images[FRAMES:]])
     else:
         base = nu.load_model("nuclei")
-        size = float(np.median([median_diameter(frame) for frame in labels[:FRAMES]]))
+        size = float(np.median([typical_width(frame) for frame in labels[:FRAMES]]))
         sample = nu.Annotated(images[:FRAMES], labels[:FRAMES], axes="TYX", object_diameter_px=size)
         config = train_config(options, validation=0.0)
         start = time.monotonic()
