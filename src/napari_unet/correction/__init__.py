@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.queue import Place, are_we_done, doubtful_places, tell_counts
     from napari_unet.correction.recents import RecentWork, recent
     from napari_unet.correction.snapshots import snapshot
-    from napari_unet.correction.store import Store, open_store
+    from napari_unet.correction.store import Store, open_store, read_about
     from napari_unet.correction.through_z import extend_object, interpolate_object
     from napari_unet.correction.tools import cut_object, fill_holes, merge_objects, split_object
     from napari_unet.correction.writer import Saving
@@ -49,7 +49,7 @@ _HOMES = {
     "queue": ["Place", "are_we_done", "doubtful_places", "tell_counts"],
     "recents": ["RecentWork", "recent"],
     "snapshots": ["snapshot"],
-    "store": ["Store", "open_store"],
+    "store": ["Store", "open_store", "read_about"],
     "through_z": ["extend_object", "interpolate_object"],
     "tools": ["cut_object", "fill_holes", "merge_objects", "split_object"],
     "writer": ["Saving"],
@@ -91,6 +91,7 @@ __all__ = [
     "object_box",
     "open_store",
     "propose",
+    "read_about",
     "recent",
     "refill",
     "snapshot",

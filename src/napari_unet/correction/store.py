@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.finding import WhenChanged
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["Store", "open_store", "read_store"]
+__all__ = ["Store", "open_store", "read_about", "read_store"]
 
 _FOLD_BYTES = 64 * 2**20
 """Labels and status folded in one go, between two looks at whether something is to be saved."""
@@ -74,6 +74,12 @@ def open_store(
         If corrections can be kept nowhere, or those that are there cannot be read.
     """
     return Store(find_or_make(identity, kind, pixel_size_um or {}, when_changed), identity, kind)
+
+
+def read_about(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the axes of the image of a store and the facts that were remembered; empty where it cannot be read."""
+    meta = read_json(path / META)
+    return str(meta.get("image", {}).get("axes", "")), dict(meta.get("facts", {}))
 
 
 def read_store(path: Path) -> tuple[NDArray[np.int32], NDArray[np.uint8], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QSize, Qt
@@ -11,6 +12,8 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_unet.gui.canvas import make_canvas_current
 from napari_unet.gui.correct_panel import CorrectPanel
 from napari_unet.gui.keeping_panel import KeepingPanel, SavingLine
+from napari_unet.gui.opening import image_path
+from napari_unet.gui.project_strip import ProjectStrip
 from napari_unet.gui.results_panel import ResultsPanel
 from napari_unet.gui.segment_panel import SegmentPanel
 from napari_unet.gui.session import Session
@@ -40,8 +43,10 @@ class UNetPanel(QWidget):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.setObjectName("unet_panel")
+        self.setAcceptDrops(True)
         self.session = Session()
         self.workbench = Workbench(napari_viewer, self.session, on_training_event=self._on_training_event)
+        self.strip = ProjectStrip(self.workbench)
         self.keeping = KeepingPanel(self.workbench)
         self.source = SourcePanel(self.workbench)
         self.segment = SegmentPanel(self.workbench)
@@ -74,6 +79,21 @@ class UNetPanel(QWidget):
         self.shut_down()
         super().closeEvent(event)
 
+    def dragEnterEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Take files and folders."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Work through a folder that is dropped; open images."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        event.acceptProposedAction()
+        for path in paths:
+            if path.is_dir() and path.suffix.lower() != ".zarr":
+                self.workbench.projects.open_folder(path)
+                return
+            self.workbench.opening.open(image_path(str(path)))
+
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Ask for a narrow dock: the image comes first."""
         return QSize(_WIDTH, super().sizeHint().height())
@@ -96,7 +116,7 @@ class UNetPanel(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(6)
-        for part in (self.keeping, self.source, self.segment, self.correct, self.train, self.results):
+        for part in (self.strip, self.keeping, self.source, self.segment, self.correct, self.train, self.results):
             column.addWidget(part)
         column.addStretch(1)
         scroll = QScrollArea()

@@ -97,6 +97,8 @@ class Session:
         How the new model compares.
     question : str
         What the user must choose before work on this image can begin: it has other pixels than its corrections.
+    strip : str
+        Which image of the open folder it is, ``3/12 img_03.tif``; empty without a folder.
     restorable : bool
         Whether the labels of this image were taken out of the viewer and can be brought back.
     measuring : bool
@@ -132,6 +134,7 @@ class Session:
     has_preview: bool = False
     verdict: str = ""
     question: str = ""
+    strip: str = ""
     restorable: bool = False
     measuring: bool = False
     trials: tuple[Trial, ...] = ()

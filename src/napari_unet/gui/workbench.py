@@ -22,6 +22,7 @@ from napari_unet.gui.learning import Learning
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.opening import Opening
 from napari_unet.gui.origin import misplaced, origin_of, set_axes
+from napari_unet.gui.projects import Projects
 from napari_unet.gui.results import Results
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.session import Session, Tool
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_unet.correction import WhenChanged
     from napari_unet.models import Model
@@ -73,6 +74,7 @@ class Workbench:
     estimating : Estimating
     results : Results
     opening : Opening
+    projects : Projects
     inputs : Inputs
     problem : str or None
         Why the image cannot be used as it is, and what to do.
@@ -96,6 +98,7 @@ class Workbench:
         self.estimating = Estimating(self)
         self.results = Results(self)
         self.opening = Opening(self)
+        self.projects = Projects(self)
         self.inputs = Inputs(self)
         self.sizing = Sizing(self)
         self.trying = Trying(self)
@@ -267,6 +270,15 @@ class Workbench:
         """Return whether labels were made for an image."""
         return any(one.image is image for one in self._documents)
 
+    def has_corrections(self) -> bool:
+        """Return whether the image was worked on before."""
+        image = self.image
+        return image is not None and self._keeping.has_corrections(image, self.session.axes, kind_of(self.spec))
+
+    def labels_of(self, image: Image) -> list[Labels]:
+        """Return the layers that were made for an image."""
+        return [layer for one in self._documents if one.image is image for layer in one.layers]
+
     def holds(self, document: Document) -> bool:
         """Return whether a document's layers are still there."""
         return document in self._documents
@@ -294,6 +306,7 @@ class Workbench:
         model_imported.disconnect(self.choose_model)
         self.estimating.close()
         self.tuning.close()
+        self.projects.close()
         self.jobs.abandon()
         self.shelf.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)

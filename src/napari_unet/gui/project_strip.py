@@ -1,0 +1,73 @@
+"""The first line of the panel: which image of the folder, or what to go on with."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
+
+from napari_unet.gui.keeping import continuable
+from napari_unet.gui.widgets import button, row
+
+if TYPE_CHECKING:
+    from napari_unet.gui.workbench import Workbench
+
+__all__ = ["ProjectStrip"]
+
+_ELIDE = Qt.TextElideMode.ElideMiddle
+_TEXT_WIDTH = 220
+
+
+class ProjectStrip(QWidget):
+    """``[<] 3/12 img_03.tif [>]``, *Open folder...*, and *Continue* while no image is open."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        super().__init__()
+        self._workbench = workbench
+        self._session = workbench.session
+        self._work = continuable()
+        self.resume = button("Continue", self._resume, name="continue")
+        self.open = button(
+            "Open folder...", self._open, name="open_folder",
+            tooltip="Work through all images of a folder. Folders can be dropped here too.",
+        )  # fmt: skip
+        projects = workbench.projects
+        self.previous = button("<", lambda: projects.step(-1), name="previous_image", tooltip="The image before.")
+        self.next = button(">", lambda: projects.step(1), name="next_image", tooltip="The next image of the folder.")
+        self.place = QLabel()
+        self.place.setObjectName("place")
+        self._strip = row(self.previous, self.place, self.next, stretch=(0, 1, 0))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (self.resume, self._strip, self.open):
+            layout.addWidget(widget)
+        for name in ("image", "strip", "model"):
+            getattr(self._session.events, name).connect(self._render)
+        self._render()
+
+    def _render(self) -> None:
+        session = self._session
+        self._strip.setVisible(bool(session.strip))
+        self.place.setText(self.place.fontMetrics().elidedText(session.strip, _ELIDE, _TEXT_WIDTH))
+        self.place.setToolTip(session.strip)
+        self.previous.setEnabled(self._workbench.projects.can_step(-1))
+        self.next.setEnabled(self._workbench.projects.can_step(1))
+        self.resume.setVisible(self._work is not None and not session.image and not session.strip)
+        self.open.setVisible(not session.image)
+        if self._work is not None:
+            self.resume.setText(self._work.line(time.time()))
+            self.resume.setToolTip(f"Open {self._work.image} again, with labels, corrections, undo and model.")
+
+    def _resume(self) -> None:
+        if self._work is not None:
+            self._workbench.projects.resume(self._work)
+
+    def _open(self) -> None:
+        """Ask for a folder."""
+        chosen = QFileDialog.getExistingDirectory(self, "Open folder")
+        if chosen:
+            self._workbench.projects.open_folder(Path(chosen))

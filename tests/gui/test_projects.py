@@ -1,0 +1,126 @@
+"""A folder of images: walking through it, its corrections, and work that is taken up again."""
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QLabel
+
+
+@pytest.fixture
+def folder(tmp_path, discs):
+    """Three images of different sizes."""
+    home = tmp_path / "images"
+    home.mkdir()
+    for number, image in enumerate((discs(), np.tile(discs(), (1, 2)), discs()[:48])):
+        tifffile.imwrite(home / f"img_{number + 9}.tif", image, metadata={"axes": "YX"})
+    return home
+
+
+def drop(user, path):
+    """Drop a folder on the panel."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    none = Qt.KeyboardModifier.NoModifier
+    how = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, none)
+    QApplication.sendEvent(user.panel, QDragEnterEvent(QPoint(5, 5), *how))
+    QApplication.sendEvent(user.panel, QDropEvent(QPointF(5, 5), *how))
+    user.pause()
+
+
+def segmented(user):
+    user.until(lambda: user.idle and user.session.segmented)
+
+
+def strip(user):
+    return user.panel.findChild(QLabel, "place").text()
+
+
+def test_walking_through_a_folder(start, folder):
+    user = start()
+    drop(user, folder)
+    assert strip(user) == "1/3 img_9.tif"
+    segmented(user)
+    assert not user.button("previous_image").isEnabled()
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.use_tool("confirm")
+    user.click((12, 12))
+    labels = user.labels
+    user.press("next_image")
+    assert strip(user) == "2/3 img_10.tif", "in natural order"
+    segmented(user)
+    assert user.labels.shape == (64, 128)
+    assert len(np.unique(user.labels)) == 11
+    assert {layer.name for layer in user.viewer.layers} == {"img_10", "img_10 labels", "img_10 checked"}
+    user.press("next_image")
+    segmented(user)
+    assert user.labels.shape == (48, 64)
+    assert not user.button("next_image").isEnabled()
+    # back at the first, all is as it was left
+    user.press("previous_image")
+    user.until(lambda: user.labels.shape == (64, 128))
+    user.press("previous_image")
+    user.until(lambda: user.session.checked == 1)
+    np.testing.assert_array_equal(user.labels, labels)
+    user.undo()
+    assert user.session.checked == 0
+
+
+def test_the_next_image_is_segmented_meanwhile(start, folder, monkeypatch):
+    user = start()
+    drop(user, folder)
+    segmented(user)
+    user.until(lambda: user.panel.workbench.projects._ahead is not None)
+    monkeypatch.setattr("napari_unet.gui.segmenting.iter_predict", None)  # not needed any more
+    user.press("next_image")
+    segmented(user)
+    assert len(np.unique(user.labels)) == 11
+
+
+def test_training_uses_all_images_of_the_folder(start, folder, library):
+    user = start()
+    drop(user, folder)
+    segmented(user)
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.press("complete")
+    user.press("next_image")
+    segmented(user)
+    assert user.session.checked == 0
+    samples = list(user.panel.workbench.projects.samples(user.panel.workbench.spec))
+    assert [sample.name for sample in samples] == ["img_9.tif"]
+    assert (samples[0].status == 1).any()
+
+
+def test_a_folder_without_images_is_told(start, tmp_path):
+    user = start()
+    (tmp_path / "empty").mkdir()
+    drop(user, tmp_path / "empty")
+    assert "image" in user.says
+    assert user.session.problem
+    assert not user.viewer.layers
+
+
+def test_continue_takes_up_the_work_of_another_day(start, folder):
+    first = start()
+    drop(first, folder)
+    segmented(first)
+    first.look_at(slice(0, 64), slice(0, 64))
+    first.use_tool("confirm")
+    first.click((12, 12))
+    labels = first.labels
+    assert not first.button("continue").isVisible()
+    first.viewer.window.remove_dock_widget(first.panel)
+    first.pause()
+
+    second = start()
+    resume = second.button("continue")
+    assert resume.isVisible()
+    assert resume.text().startswith("Continue img_9 (today ")
+    assert resume.text().endswith("1 checked)")
+    second.press("continue")
+    second.until(lambda: second.session.checked == 1)
+    np.testing.assert_array_equal(second.labels, labels)
+    assert not resume.isVisible()
+    second.undo()
+    assert second.session.checked == 0
