@@ -181,11 +181,16 @@ def test_painting_meanwhile_goes_into_the_next_training(teacher, trainings, aske
     user.click((12, 44))
     painted, painted_status = user.labels, user.status
     assert drawn > labels.max()
+    forecast = user.panel.train.forecast
+    assert forecast.text() == "2 newer corrections wait"
+    user.undo()
+    assert forecast.text() == "1 newer correction waits"
+    user.redo()
     was = steps(user)
     user.until(lambda: steps(user) > was)
     user.press("stop")
     user.until(lambda: user.session.has_preview and user.idle)
-    assert "stopped early" in user.panel.train.verdict.text()
+    assert user.panel.train.verdict.text().startswith("Stopped early.")
     ((_, (sample,), _),) = asked
     np.testing.assert_array_equal(sample.labels, labels)
     np.testing.assert_array_equal(sample.status, status)
@@ -194,8 +199,11 @@ def test_painting_meanwhile_goes_into_the_next_training(teacher, trainings, aske
     user.until(lambda: user.idle)
     checked = painted_status == 1
     np.testing.assert_array_equal(user.labels[checked], painted[checked])
+    # that it segmented again is no correction
+    assert user.button("train").text() == f"Train on {user.session.checked} checked (2 newer)"
     trainings.steps = 1
     user.train()
+    assert user.session.newer == 0
     np.testing.assert_array_equal(asked[1][1][0].status, painted_status)
 
 

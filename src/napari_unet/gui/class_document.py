@@ -9,7 +9,7 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_unet.annotation import Status
 from napari_unet.correction import Edit
-from napari_unet.gui.document import Document, bind_undo_keys, kind_of
+from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys, kind_of
 from napari_unet.gui.layers import make_labels
 from napari_unet.gui.strokes import StrokeRecorder
 
@@ -76,7 +76,7 @@ class ClassDocument(Document):
         after = np.where(status == Status.UNCHECKED, predicted, before).astype(before.dtype)
         # under the strokes too: what is erased later shows what was predicted
         self._prediction.data[box] = predicted
-        self._perform(Edit(box, before, after, status, status, "segment"))
+        self._perform(Edit(box, before, after, status, status, SEGMENT))
         self._prediction.refresh()
 
     def counts(self) -> tuple[int, int]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from napari_unet.images import Normalization
     from napari_unet.models import ModelSpec
 
-__all__ = ["Document", "bind_undo_keys", "kind_of"]
+__all__ = ["SEGMENT", "Document", "bind_undo_keys", "kind_of"]
+
+SEGMENT = "segment"
+"""What an edit is called that takes over a prediction."""
 
 
 class Document(ABC):
@@ -43,6 +46,8 @@ class Document(ABC):
     ----------
     status : ndarray of uint8
         `Status` per voxel, in the shape of the labels.
+    corrections : int
+        How many steps of the user are in force, beyond those from before it was opened; segmenting is none.
     changed : Signal
         Emitted after every change of labels or status.
     """
@@ -55,6 +60,7 @@ class Document(ABC):
         self.kind = kind
         self.store = store
         self.shape = label_shape(image, axes)
+        self.corrections = 0
         self._journal = store.journal if store is not None else Journal()
         labels, self.status = self._load()
         self._labels: NDArray[Any] = labels
@@ -142,6 +148,7 @@ class Document(ABC):
         """Take back the last change, whichever tool or plane it was made with; False if there is none."""
         edit = self._journal.undo()
         if edit is not None:
+            self.corrections -= edit.what != SEGMENT
             self._apply(edit.box, edit.labels_before, edit.status_before)
         return edit is not None
 
@@ -149,6 +156,7 @@ class Document(ABC):
         """Make the last undone change again; False if there is none."""
         edit = self._journal.redo()
         if edit is not None:
+            self.corrections += edit.what != SEGMENT
             self._apply(edit.box, edit.labels_after, edit.status_after)
         return edit is not None
 
@@ -162,6 +170,7 @@ class Document(ABC):
             return False
         if not edit.changes_nothing:
             self._journal.record(edit)
+            self.corrections += edit.what != SEGMENT
             self._apply(edit.box, edit.labels_after, edit.status_after)
         return True
 

@@ -34,6 +34,7 @@ class Jobs:
         self._on_training_event = on_training_event
         self._running: dict[str, Job] = {}
         self._file: FileStarted | None = None
+        self._notice = ""
         self._training_may_go_on = StopFlag()
         self._training_may_go_on.set()
 
@@ -50,6 +51,8 @@ class Jobs:
         self._session.progress = 0.0
         if kind == "prediction":
             self._training_may_go_on.clear()
+        else:
+            self._notice, self._session.enough = "", False
         gate = self._training_may_go_on if kind == "training" else None
         job = Job(
             f"U-Net {kind}",
@@ -87,9 +90,14 @@ class Jobs:
             self._show_tiles(event)
         elif isinstance(event, StepDone) and shown:
             session.progress = event.fraction
-            session.say(f"Training: step {event.step}, {_time(event.seconds_left)} left. You can go on correcting.")
+            # what the training has to tell stays in sight; steps come faster than one can read
+            said = self._notice or "You can go on correcting."
+            session.say(f"Training: step {event.step}, {_time(event.seconds_left)} left. {said}")
         elif isinstance(event, Notice):
             session.say(event.message)
+            if kind == "training":
+                self._notice = event.message
+                session.enough = session.enough or event.kind == "no_gain"
         if isinstance(event, StepDone | Validated):
             self._on_training_event(event)
 

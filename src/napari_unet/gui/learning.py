@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from napari_unet.annotation import Status
 from napari_unet.errors import UNetError
+from napari_unet.gui.forecast import how_to_compute
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.layers import make_overlay
 from napari_unet.gui.session import JobState, Scope
+from napari_unet.gui.verdict import advice_on, verdict_on
 from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
-from napari_unet.prediction import Prediction, thread_count
 from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_unet.annotation import Annotated
+    from napari_unet.gui.document import Document
     from napari_unet.gui.workbench import Workbench
     from napari_unet.models import ModelSpec
+    from napari_unet.prediction import Prediction
 
 __all__ = ["Learning"]
 
@@ -40,6 +44,8 @@ class Learning:
         self._session = workbench.session
         self._candidate: Trained | None = None
         self._preview: Labels | None = None
+        self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
+        """Corrections of each document when a training took its copy."""
 
     def train(self, minutes: float | None = 5.0, steps: int | None = None) -> None:
         """Learn from what is checked, in the background."""
@@ -63,8 +69,8 @@ class Learning:
         if problem is not None:
             session.say(problem, problem=True)
             return
-        # one core stays with the window
-        config = TrainConfig(minutes=None if steps else minutes, steps=steps, threads=max(1, thread_count() - 1))
+        machine = how_to_compute(session.device, session.precision)
+        config = TrainConfig(minutes=None if steps else minutes, steps=steps, **machine)
         model = bench.model
 
         def run(stop: StopFlag) -> Generator[Any, None, Trained]:
@@ -72,12 +78,22 @@ class Learning:
                 return (yield from iter_train(samples, config, spec=spec, start=_start_for(spec), stop=stop))
             return (yield from iter_fine_tune(_base_of(model), samples, config, in_use=model, stop=stop))
 
+        if document is not None:
+            self._taught[document] = document.corrections
+        session.newer = 0
         bench.jobs.start(
             "training",
             run,
             on_result=self._offer,
             message="Training on what you checked. You can go on correcting.",
         )
+
+    def newer_corrections(self) -> int:
+        """Return how many corrections of the document the last training has not seen."""
+        document = self._workbench.document
+        if document is None or document not in self._taught:
+            return 0
+        return abs(document.corrections - self._taught[document])
 
     def stop(self) -> None:
         """End the training after the step in progress, with the best so far."""
@@ -120,7 +136,7 @@ class Learning:
         """Show what the new model makes of the view, and how it compares; nothing is changed yet."""
         bench, session = self._workbench, self._session
         self._candidate = trained
-        session.verdict = _verdict(trained)
+        session.verdict, session.advice = verdict_on(trained), advice_on(trained)
         session.has_preview = True
         session.say("Trained. Use the new model, or keep the old one?")
         document = bench.document
@@ -152,7 +168,7 @@ class Learning:
         preview, self._preview = self._preview, None
         if preview is not None and preview in self._workbench.viewer.layers:
             self._workbench.viewer.layers.remove(preview)
-        self._session.verdict = ""
+        self._session.verdict = self._session.advice = ""
         self._session.has_preview = False
 
 
@@ -187,16 +203,3 @@ def _version_path(name: str) -> Path:
     if path.stem in list_models():  # shipped under this name
         path = free_path(path.with_stem(f"{name}-2"))
     return path
-
-
-def _verdict(trained: Trained) -> str:
-    parts = []
-    if trained.stopped:
-        parts.append("stopped early")
-    if trained.score is not None:
-        parts.append(f"AP50 {trained.score.average_precision:.2f} on {trained.score.objects} held-out objects")
-    if trained.paired is not None:
-        paired = trained.paired
-        seen = "held-out" if paired.held_out else "learned"
-        parts.append(f"gained {paired.gained}, lost {paired.lost} of {paired.total} {seen} objects")
-    return "; ".join(parts)

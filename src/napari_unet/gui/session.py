@@ -95,6 +95,14 @@ class Session:
         Whether a newly trained model waits for *Use new* or *Keep old*.
     verdict : str
         How the new model compares.
+    advice : str
+        What to do with it: ``"use"``, ``"keep"``, ``"unsure"``; empty without one.
+    enough : bool
+        Whether the training that runs is no longer improving.
+    newer : int
+        Corrections that were made after the last training had taken its copy.
+    step_seconds : float
+        What a step of a training costs on this machine; 0 until it is known.
     question : str
         What the user must choose before work on this image can begin: it has other pixels than its corrections.
     strip : str
@@ -133,6 +141,10 @@ class Session:
     segmented: bool = False
     has_preview: bool = False
     verdict: str = ""
+    advice: str = ""
+    enough: bool = False
+    newer: int = 0
+    step_seconds: float = 0.0
     question: str = ""
     strip: str = ""
     restorable: bool = False

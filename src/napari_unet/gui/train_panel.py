@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox
 from superqt import QCollapsible
 
 from napari_unet.events import StepDone, Validated
+from napari_unet.gui.forecast import steps_line
 from napari_unet.gui.session import JobState
 from napari_unet.gui.widgets import Section, button, row, set_highlight, wrapped_label
 
@@ -36,6 +37,8 @@ class TrainPanel(Section):
         self.minutes.addItems([f"{n} min" for n in _MINUTES])
         self.minutes.setCurrentText("5 min")
         self.minutes.setToolTip("How long to train. You can stop at any time and keep what was learned.")
+        self.forecast = wrapped_label("forecast")
+        self.forecast.setStyleSheet("color: #9aa0a6;")
         self.curve = Curve()
         self.folded = QCollapsible("Curve")
         self.folded.setObjectName("curve")
@@ -57,21 +60,14 @@ class TrainPanel(Section):
             name="keep_old",
             tooltip="Forget the new model; nothing has changed.",
         )
-        self.add(row(self.train, self.minutes, self.stop, stretch=(3, 1, 1)))
+        self.add(row(self.train, self.stop, stretch=(3, 1)))
+        self.add(row(self.minutes, self.forecast, stretch=(0, 1)))
         self.add(self.verdict)
         self.add(row(self.compare, self.use_new, self.keep_old, stretch=(1, 1, 1)))
         self.add(self.folded)
-        for name in (
-            "image",
-            "model",
-            "training",
-            "prediction",
-            "checked",
-            "corrected",
-            "has_preview",
-            "verdict",
-            "segmented",
-        ):
+        self.minutes.currentIndexChanged.connect(self._render)
+        for name in ("image", "model", "training", "prediction", "checked", "corrected", "newer", "step_seconds",
+                     "enough", "has_preview", "verdict", "segmented"):  # fmt: skip
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
@@ -86,14 +82,13 @@ class TrainPanel(Section):
             self.folded.expand(animate=False)
 
     def _render(self) -> None:
-        session, spec = self._session, self._workbench.spec
+        session = self._session
         busy = session.training is not JobState.IDLE
-        semantic = spec is not None and spec.task == "semantic"
-        what = "what is painted" if semantic else f"{session.checked} checked"
-        self.train.setText("Training..." if busy else f"Train on {what}" if session.checked else "Train")
+        self.train.setText("Training..." if busy else self._what_to_train_on())
         self.train.setEnabled(bool(session.image) and not busy and not session.has_preview)
         self.train.setToolTip("Learn from exactly what is checked, in the background; you can go on correcting.")
         self.minutes.setEnabled(not busy)
+        self.forecast.setText(self._beside_the_minutes(busy))
         self.stop.setVisible(busy)
         self.stop.setEnabled(session.training is JobState.RUNNING)
         self.verdict.setVisible(bool(session.verdict))
@@ -102,8 +97,28 @@ class TrainPanel(Section):
             one.setVisible(session.has_preview)
         # it segments again, and one prediction runs at a time: that of the preview ends first
         self.use_new.setEnabled(session.prediction is JobState.IDLE)
-        set_highlight(self.use_new, session.has_preview)
+        for one, advice in ((self.use_new, "use"), (self.keep_old, "keep"), (self.compare, "unsure")):
+            set_highlight(one, session.has_preview and session.advice == advice)
         set_highlight(self.train, session.checked > 0 and not busy and not session.has_preview)
+        set_highlight(self.stop, busy and session.enough)
+
+    def _what_to_train_on(self) -> str:
+        session, spec = self._session, self._workbench.spec
+        if not session.checked:
+            return "Train"
+        more = f" ({session.newer} newer)" if session.newer else ""
+        if spec is not None and spec.task == "semantic":
+            return f"Train on what is painted{more}"
+        more = more or (f" ({session.corrected} corrected)" if session.corrected else "")
+        return f"Train on {session.checked} checked{more}"
+
+    def _beside_the_minutes(self, busy: bool) -> str:
+        session = self._session
+        if session.newer and (busy or session.has_preview):
+            return f"{session.newer} newer correction{'s wait' if session.newer > 1 else ' waits'}"
+        if busy or not session.checked:
+            return ""
+        return steps_line(_MINUTES[self.minutes.currentIndex()], session.step_seconds)
 
 
 class Curve:

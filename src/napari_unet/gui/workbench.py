@@ -13,6 +13,7 @@ from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.correcting import Correcting
 from napari_unet.gui.document import Document, kind_of
 from napari_unet.gui.estimating import Estimating
+from napari_unet.gui.forecast import Forecast
 from napari_unet.gui.hints import OPEN_AN_IMAGE, ask_for_truth, plural_kind
 from napari_unet.gui.inputs import Inputs
 from napari_unet.gui.jobs import Jobs
@@ -72,6 +73,7 @@ class Workbench:
     learning : Learning
     tuning : Tuning
     estimating : Estimating
+    forecast : Forecast
     results : Results
     opening : Opening
     projects : Projects
@@ -96,6 +98,7 @@ class Workbench:
         self.learning = Learning(self)
         self.tuning = Tuning(self)
         self.estimating = Estimating(self)
+        self.forecast = Forecast(self)
         self.results = Results(self)
         self.opening = Opening(self)
         self.projects = Projects(self)
@@ -305,6 +308,7 @@ class Workbench:
         self._closed = True
         model_imported.disconnect(self.choose_model)
         self.estimating.close()
+        self.forecast.close()
         self.tuning.close()
         self.projects.close()
         self.jobs.abandon()
@@ -363,6 +367,7 @@ class Workbench:
         session.checked, session.corrected = document.counts() if document is not None else (0, 0)
         session.segmented = document is not None and bool(document.labels.any())
         session.restorable = session.restorable and document is None
+        session.newer = self.learning.newer_corrections()
         if document is not None and document.store is not None:
             document.store.remember(
                 checked=session.checked,
