@@ -20,7 +20,7 @@ pictures: $(READY)
 	$(BIN)/python docs/pictures/border_weights.py docs/images/border-weights.png
 
 test: $(READY)
-	$(call virtual_screen,1280x1024) $(BIN)/pytest
+	$(call virtual_screen,1280x1024) env OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -73,7 +73,7 @@ def test_progress_cancel_and_pressing_twice(slow_user):
     assert "tiles" in user.says
     user.press("cancel")
     assert user.session.prediction in (STOPPING, IDLE)
-    user.until(lambda: user.idle, 5)
+    user.until(lambda: user.idle, 15)
     assert user.says == "Cancelled. Nothing was changed."
     assert not user.labels.any()
     assert not user.session.segmented
@@ -91,7 +91,7 @@ def test_cancelling_leaves_earlier_labels_alone(slow_user):
     begin(user)
     user.panel.workbench.segmenting.cancel()
     user.panel.workbench.segmenting.cancel()
-    user.until(lambda: user.idle, 5)
+    user.until(lambda: user.idle, 15)
     np.testing.assert_array_equal(user.labels, before)
     assert user.session.segmented
     assert_idle(user)
@@ -103,7 +103,7 @@ def test_layers_that_go_away_meanwhile(slow_user, discs):
     # the labels
     begin(user)
     layers.remove("img labels")
-    user.until(lambda: user.idle, 5)
+    user.until(lambda: user.idle, 15)
     assert user.says == "Cancelled. Nothing was changed."
     assert user.session.image == "img"
     assert [layer.name for layer in layers] == ["img"], "an outline without labels means nothing"
@@ -114,7 +114,7 @@ def test_layers_that_go_away_meanwhile(slow_user, discs):
         layers.selection = {layers[name] for name in gone}
         layers.remove_selected()
         assert user.session.image == ""
-        user.until(lambda: user.idle, 5)
+        user.until(lambda: user.idle, 15)
         assert not user.button("segment").isEnabled()
         assert user.session.progress < 0
         user.viewer.add_image(discs(40), name=f"{number + 1}")
@@ -124,14 +124,14 @@ def test_layers_that_go_away_meanwhile(slow_user, discs):
     user.viewer.add_image(discs(), name="other")
     user.choose("image", "other")
     layers.remove("2 labels")
-    user.until(lambda: user.idle, 5)
+    user.until(lambda: user.idle, 15)
     user.segment()
     assert len(np.unique(user.labels)) == 6
     # everything
     user.choose("image", "2")
     begin(user)
     layers.clear()
-    user.until(lambda: user.idle, 5)
+    user.until(lambda: user.idle, 15)
     assert user.session.image == ""
     assert not layers
 
