@@ -30,7 +30,7 @@ from napari_unet.gui.session import Session, Tool
 from napari_unet.gui.sizing import Sizing
 from napari_unet.gui.trying import Trying
 from napari_unet.gui.tuning import Tuning
-from napari_unet.models import ClassSpec, ModelSpec, NetworkSpec, list_models, load_model
+from napari_unet.models import ModelSpec, NetworkSpec, list_models, load_model, named_classes
 from napari_unet.prediction import PredictConfig
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from napari_unet.models import Model
 
 __all__ = ["Workbench"]
-
-_CLASS_COLORS = ("#ffcc00", "#ff453a", "#0a84ff", "#bf5af2", "#ff9f0a", "#64d2ff")
 
 
 class Workbench:
@@ -173,12 +171,11 @@ class Workbench:
             return False
         self.correcting.put_tool_away()
         self.tuning.forget()
-        colors = (_CLASS_COLORS[n % len(_CLASS_COLORS)] for n in range(len(classes)))
         self._draft = ModelSpec.model_validate(
             {
                 "name": name,
                 "task": task,
-                "classes": [ClassSpec(name=one, color=color) for one, color in zip(classes, colors, strict=True)],
+                "classes": named_classes(classes),
                 "network": NetworkSpec.model_validate({"spatial_dims": spatial_dims}),
             }
         )

@@ -17,7 +17,7 @@ from napari_unet.models.library import (
     load_model,
     model_path,
 )
-from napari_unet.models.spec import ClassSpec, DecoderSpec, MapSpec, Model, ModelSpec, NetworkSpec
+from napari_unet.models.spec import ClassSpec, DecoderSpec, MapSpec, Model, ModelSpec, NetworkSpec, named_classes
 
 __all__ = [
     "SUFFIX",
@@ -37,6 +37,7 @@ __all__ = [
     "load_model_file",
     "model_hash",
     "model_path",
+    "named_classes",
     "read_spec",
     "save_model",
 ]

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from napari_unet.network import UNet
 
-__all__ = ["FORMAT_VERSION", "ClassSpec", "DecoderSpec", "MapSpec", "Model", "ModelSpec", "NetworkSpec"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "FORMAT_VERSION",
+    "ClassSpec",
+    "DecoderSpec",
+    "MapSpec",
+    "Model",
+    "ModelSpec",
+    "NetworkSpec",
+    "named_classes",
+]
 
 FORMAT_VERSION = 1
+_COLORS = ("#ffcc00", "#ff453a", "#0a84ff", "#bf5af2", "#ff9f0a", "#64d2ff")
 
 
 class _Frozen(BaseModel):
@@ -23,6 +36,18 @@ class ClassSpec(_Frozen):
 
     name: str
     color: str = "#ffcc00"
+
+
+def named_classes(names: Iterable[str], *, after: int = 0) -> tuple[ClassSpec, ...]:
+    """Return classes of these names, each in a colour of its own as far as they go.
+
+    Parameters
+    ----------
+    names : iterable of str
+    after : int
+        How many classes there are before them.
+    """
+    return tuple(ClassSpec(name=name, color=_COLORS[n % len(_COLORS)]) for n, name in enumerate(names, start=after))
 
 
 class NetworkSpec(_Frozen):
