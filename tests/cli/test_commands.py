@@ -67,7 +67,10 @@ def test_train_writes_a_model_that_loads(run: Run, folders: tuple[Path, Path], t
 @pytest.mark.usefixtures("small_networks")
 def test_train_answers_machines_in_json_and_is_repeatable(run: Run, folders: tuple[Path, Path], tmp_path: Path) -> None:
     documents = [run("train", *folders, "-o", tmp_path / name, "--json", "--seed", 3, *QUICK).json for name in "xy"]
-    assert documents[0] == {"model": str(tmp_path / "x.safetensors"), "score": None, "stopped": False}
+    assert documents[0] == {
+        "model": str(tmp_path / "x.safetensors"), "recipe": str(tmp_path / "x.toml"), "steps": 1, "score": None,
+        "paired": None, "notices": [], "stopped": False, "checkpoint": None,
+    }  # fmt: skip
     one, two = (load_model_file(document["model"]).network.state_dict() for document in documents)
     assert all(bool((tensor == two[name]).all()) for name, tensor in one.items())
 

@@ -2,219 +2,205 @@
 
 from __future__ import annotations
 
-import csv
-import json
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from napari_unet.cli.app import Axes, Device, Json, ModelName, ObjectSize, app, stop_on_interrupt
-from napari_unet.cli.pairs import pairs, read_labels
+from napari_unet.cli.app import Axes, Json, ModelName, ObjectSize, app
+from napari_unet.cli.course import Files, run_training
+from napari_unet.cli.samples import channel_names, check_classes, class_names, read_samples
 from napari_unet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Sequence
 
-    from napari_unet import annotation
-    from napari_unet.training import Trained
+    from napari_unet.models import Model, ModelSpec
+    from napari_unet.training import TrainConfig
 
+Images = Annotated[Path, typer.Argument(help="Folder of images.")]
+Labels = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Folder of label images with the same names. "
+        "Left out: they lie beside their images and end in _masks, _cp_masks, _labels or -labels."
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option("-o", "--output", help="The model file to write, .safetensors. Its settings go beside it, as .toml."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="Settings in a file, such as the .toml beside a model. The other options win over it."),
+]
 Minutes = Annotated[float | None, typer.Option(help="How long to train. Default: 5.")]
 Steps = Annotated[int | None, typer.Option(help="Train so many steps instead: repeatable with the same seed.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Validation = Annotated[float, typer.Option(help="Share of the objects held out for the score, 0 to 0.5.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")]
+Validation = Annotated[
+    float | None, typer.Option(help="Share of the objects held out for the score, 0 to 0.5. Default: 0.2.")
+]
 Groups = Annotated[
     Path | None,
     typer.Option(help="CSV with a column 'file' and a column of groups: images of one group are never split."),
 ]
 GroupColumn = Annotated[str, typer.Option(help="The column of groups in that CSV.")]
-Images = Annotated[Path, typer.Argument(help="Folder of images.")]
-Labels = Annotated[Path, typer.Argument(help="Folder of label images with the same names.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="The model file to write, .safetensors.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where the state of the training is kept, every minute: the same command goes on from there after a "
+        "crash or Control-C. Default: beside the model, as .checkpoint."
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="cuda, mps, cpu, or auto for the best that works. Default: auto.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: all cores.")]
 
 
 @app.command()
 def train(
     images: Images,
-    labels: Labels,
     output: Output,
+    labels: Labels = None,
     task: Annotated[
-        Literal["instances", "semantic"],
-        typer.Option(help="instances: labels number the objects; semantic: they number the classes."),
-    ] = "instances",
+        Literal["instances", "semantic"] | None,
+        typer.Option(help="instances (default): labels number the objects; semantic: they number the classes."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model. Default: that of the file.")] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Names of the classes or of the object, separated by commas.")
+        str | None, typer.Option(help="Names of the classes 1, 2, ..., or of the object, separated by commas.")
     ] = None,
-    dims: Annotated[int, typer.Option(help="2: a model of planes, 3: of volumes.", min=2, max=3)] = 2,
+    dims: Annotated[
+        int | None, typer.Option(help="2 (default): a model of planes, 3: of volumes.", min=2, max=3)
+    ] = None,
+    recipe: Annotated[
+        Literal["ronneberger2015"] | None,
+        typer.Option(help="Network and settings of the U-Net paper. Large: it wants a graphics card."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="A model whose weights to start from, wherever they fit; by its name or its file."),
+    ] = None,
+    config: Config = None,
     axes: Axes = None,
     minutes: Minutes = None,
     steps: Steps = None,
-    seed: Seed = 0,
-    validation: Validation = 0.2,
+    seed: Seed = None,
+    validation: Validation = None,
     groups: Groups = None,
     group_column: GroupColumn = "group",
-    device: Device = "auto",
+    checkpoint: Checkpoint = None,
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model from scratch on a folder of images and one of labels."""
-    from napari_unet.models import ClassSpec, ModelSpec, NetworkSpec
+    """Train a new model on images and their labels.
+
+    Everything in the labels counts as right, empty places too. The model is scored on objects that are held out.
+    """
+    from napari_unet.models import load_model
     from napari_unet.training import TrainConfig, iter_train
 
-    samples = _samples(images, labels, axes, groups, group_column)
-    class_names = classes.split(",") if classes else _class_names(samples, task)
-    spec = ModelSpec(
-        name=name or output.stem,
-        task=task,
-        classes=tuple(ClassSpec(name=n.strip()) for n in class_names),
-        channels=_channel_names(samples[0]),
-        network=NetworkSpec.model_validate({"spatial_dims": dims}),
-    )
-    config = TrainConfig(minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads)
-    with stop_on_interrupt() as stop:
-        _run_training(iter_train(samples, config, spec=spec, stop=stop), output, spec.name, as_json)
+    own = TrainConfig.ronneberger2015() if recipe else TrainConfig()
+    settings = _settings(config, own, minutes=minutes, steps=steps, seed=seed, validation=validation, device=device,
+                         threads=threads)  # fmt: skip
+    source = load_model(start) if start is not None else None
+    samples = read_samples(images, labels, axes=axes, groups=groups, column=group_column)
+    names = class_names(samples, task or "instances", classes)
+    channels = channel_names(samples[0])
+    files = Files.of(output, checkpoint, config)
+    if recipe is not None:
+        if task == "semantic" or dims == 3:
+            raise ConfigError(
+                "The network of the paper finds objects in planes. Leave out --task and --dims, or --recipe."
+            )
+        spec = _paper_spec(name or files.model.stem, names, channels)
+    else:
+        spec = _spec(name or files.model.stem, task or "instances", names, channels, dims or 2)
+    check_classes(samples, spec, "Name them all with --classes.")
+    training = partial(iter_train, samples, settings, spec=spec, start=source)
+    run_training(training, files, name=spec.name, task=spec.task, as_json=as_json)
 
 
 @app.command("fine-tune")
 def fine_tune(
     images: Images,
-    labels: Labels,
     output: Output,
+    labels: Labels = None,
     model: ModelName = "nuclei",
+    add_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A class that the model is to learn besides its own: the next number in the labels. "
+            "Give it once for each."
+        ),
+    ] = None,
+    config: Config = None,
     axes: Axes = None,
     object_size: ObjectSize = None,
     minutes: Minutes = None,
     steps: Steps = None,
-    seed: Seed = 0,
-    validation: Validation = 0.2,
+    seed: Seed = None,
+    validation: Validation = None,
     groups: Groups = None,
     group_column: GroupColumn = "group",
-    device: Device = "auto",
+    checkpoint: Checkpoint = None,
+    device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model further on a folder of images and one of labels."""
+    """Train a model further on images and their labels: it needs few of them, and minutes.
+
+    The model itself is not changed. In the end both are compared on objects that were held out.
+    """
     from napari_unet.models import load_model
     from napari_unet.training import TrainConfig, iter_fine_tune
 
-    samples = _samples(images, labels, axes, groups, group_column, object_size)
-    config = TrainConfig(minutes=minutes, steps=steps, seed=seed, validation=validation, device=device, threads=threads)
-    with stop_on_interrupt() as stop:
-        _run_training(iter_fine_tune(load_model(model), samples, config, stop=stop), output, output.stem, as_json)
+    settings = _settings(config, TrainConfig(), minutes=minutes, steps=steps, seed=seed, validation=validation,
+                         device=device, threads=threads)  # fmt: skip
+    loaded = _with_more(load_model(model), add_class or [])
+    samples = read_samples(images, labels, axes=axes, groups=groups, column=group_column, object_size=object_size)
+    check_classes(samples, loaded.spec, "Name each new one with --add-class.")
+    files = Files.of(output, checkpoint, config)
+    run_training(
+        partial(iter_fine_tune, loaded, samples, settings),
+        files,
+        name=files.model.stem,
+        task=loaded.spec.task,
+        parent=loaded.spec.name,
+        as_json=as_json,
+    )
 
 
-def _run_training(steps: Generator[Any, None, Trained], output: Path, name: str, as_json: bool) -> None:
-    from tqdm import tqdm
-
-    from napari_unet.events import StepDone, Validated
-    from napari_unet.models import Model, save_model
-
-    _check_writable(output.parent)
-    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}", disable=as_json or None) as bar:
-        while True:
-            try:
-                event = next(steps)
-            except StopIteration as done:
-                result: Trained = done.value
-                break
-            if isinstance(event, StepDone):
-                bar.update(100 * event.fraction - bar.n)
-                left = f"{event.seconds_left / 60:.1f} min left"
-                bar.set_postfix_str(f"step {event.step}, loss {event.loss:.3f}, {left}", refresh=False)
-            elif isinstance(event, Validated) and not as_json:
-                score = event.score
-                bar.write(
-                    f"step {event.step}: AP50 {score.average_precision:.3f}, foreground IoU {score.foreground_iou:.3f} "
-                    f"on {score.objects} held-out objects{' (best)' if event.is_best else ''}"
-                )
-    spec = result.model.spec.model_copy(update={"name": name})
-    path = save_model(Model(result.model.network, spec), output)
-    final = result.score
-    if as_json:
-        document = {"model": str(path), "score": None if final is None else vars(final), "stopped": result.stopped}
-        typer.echo(json.dumps(document, indent=2))
-    else:
-        told = "too few objects to hold any out: no score"
-        if final is not None:
-            told = f"AP50 {final.average_precision:.3f}, foreground IoU {final.foreground_iou:.3f} on held-out objects"
-        typer.echo(f"{path} ({told})")
+def _settings(file: Path | None, otherwise: TrainConfig, **given: float | str | None) -> TrainConfig:
+    """Return the settings of a file, or others, with those that were given as options."""
+    return (otherwise if file is None else type(otherwise).from_toml(file)).changed(**given)
 
 
-def _check_writable(folder: Path) -> None:
-    """Find out before a long training, not after it, that its model cannot be saved."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"Nothing can be written to {folder} ({error.strerror or error}). Choose another --output."
-        ) from error
+def _spec(name: str, task: str, classes: Sequence[str], channels: tuple[str, ...], dims: int) -> ModelSpec:
+    from napari_unet.models import ModelSpec, NetworkSpec, named_classes
+
+    network = NetworkSpec.model_validate({"spatial_dims": dims})
+    values = {"name": name, "task": task, "classes": named_classes(classes), "channels": channels, "network": network}
+    return ModelSpec.model_validate(values)
 
 
-def _samples(
-    images: Path,
-    labels: Path,
-    axes: str | None,
-    groups: Path | None,
-    column: str,
-    object_size: float | None = None,
-) -> list[annotation.Annotated]:
-    from napari_unet.annotation import Annotated as Sample
-    from napari_unet.errors import ImageError
-    from napari_unet.images import read_image
+def _paper_spec(name: str, classes: Sequence[str], channels: tuple[str, ...]) -> ModelSpec:
+    from napari_unet.models import ModelSpec, named_classes
 
-    group_of = _read_groups(groups, column) if groups else {}
-    samples = []
-    for image_path, label_path in pairs(images, labels):
-        image = read_image(image_path)
-        known = axes or image.axes
-        if known is None:
-            raise ImageError(
-                f"{image_path.name} does not tell its axes (shape {image.data.shape}). Give them with --axes."
-            )
-        if groups and image_path.stem not in group_of:
-            raise ConfigError(f"{groups.name} has no row for {image_path.name}. Add it, or leave --groups out.")
-        samples.append(
-            Sample(
-                image.data,
-                read_labels(label_path),
-                axes=known,
-                group=group_of.get(image_path.stem),
-                name=image_path.name,
-                object_diameter_px=object_size,
-            )
-        )
-    return samples
+    values = ModelSpec.ronneberger2015(name, channels).model_dump()
+    return ModelSpec.model_validate({**values, "classes": named_classes(classes)})
 
 
-def _read_groups(path: Path, column: str) -> dict[str, str]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel puts a mark in front
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} cannot be read as a CSV ({error}). Check the file.") from error
-    if not rows or not {"file", column} <= set(rows[0]):
-        raise ConfigError(f"{path.name} needs the columns 'file' and {column!r}. Name another one with --group-column.")
-    return {Path(row["file"]).stem: row[column] for row in rows if row["file"] and row[column]}
+def _with_more(model: Model, names: Sequence[str]) -> Model:
+    """Return the model with classes added."""
+    from napari_unet.models import named_classes
+    from napari_unet.training import with_classes
 
-
-def _class_names(samples: list[annotation.Annotated], task: str) -> list[str]:
-    if task == "instances":
-        return ["object"]
-    highest = max(int(sample.labels.max(initial=0)) for sample in samples)
-    if not 1 <= highest <= 255:
-        raise ConfigError(
-            f"The highest number in the labels is {highest}, but classes are numbered from 1 to 255 at most. "
-            "Labels that number objects are trained with --task instances."
-        )
-    return [f"class {n}" for n in range(1, highest + 1)]
-
-
-def _channel_names(sample: annotation.Annotated) -> tuple[str, ...]:
-    letter = next((letter for letter in sample.axes if letter in "CS"), None)
-    count = sample.image.shape[sample.axes.index(letter)] if letter else 1
-    return ("image",) if count == 1 else tuple(f"channel {n}" for n in range(count))
+    if not names:
+        return model
+    known = [one.name for one in model.spec.classes]
+    twice = [name for n, name in enumerate(names) if name in (*known, "background", *names[:n])]
+    if twice:
+        raise ConfigError(f"The model {model.spec.name!r} has a class {twice[0]!r} already. Name a new one.")
+    return with_classes(model, [*model.spec.classes, *named_classes(names, after=len(known))])
