@@ -329,3 +329,88 @@ def test_outlines_are_written_for_fiji(run: Run, folders: tuple[Path, Path], dis
     assert len((out / "a-rois.zip").read_bytes()) == len(first)
     imageio.imwrite(tmp_path / "rgb.png", np.zeros((8, 8, 3), np.uint8))
     assert "is no label image" in run("export-rois", tmp_path / "rgb.png").error
+
+
+# what was corrected
+
+
+def correct(path: Path, *, kind: str = "object") -> tuple[Any, Any]:
+    """Leave corrections beside an image, as the panel does: checked, corrected and ignored areas."""
+    from napari_unet.correction import Edit, identify, open_store
+
+    image = read_image(path)
+    store = open_store(identify(image.data, "YX", path=path), kind=kind)
+    labels, status = store.load()
+    whole = tuple(slice(0, n) for n in labels.shape)
+    after, known = labels.copy(), status.copy()
+    after[2:10, 2:10], known[2:10, 2:10] = 71, 1
+    after[20:30, 40:50], known[18:32, 38:52] = 72, 1
+    after[40:50, 5:15], known[40:50, 5:15] = 73, 2
+    store.journal.record(Edit(whole, labels, after, status, known, "stroke", frozenset({72})))
+    assert store.close()
+    return after, known
+
+
+def test_what_was_checked_in_the_panel_wins(
+    run: Run, folders: tuple[Path, Path], discs_file: Path, tmp_path: Path
+) -> None:
+    images, _ = folders
+    labels, status = correct(images / "a.tif")
+    before = {path: path.read_bytes() for path in (images / "napari-unet").rglob("*") if path.is_file()}
+    out, table = tmp_path / "out", tmp_path / "t.csv"
+    command = ("predict", images, "-m", discs_file, "-o", out, "--measure", table, "--device", "cpu")
+    answer = run(*command)
+    assert answer.code == 0, answer.err
+    assert answer.out.count("what was checked in napari is in it") == 1
+    written = read_image(out / "a.tif").data
+    np.testing.assert_array_equal(written[status == 1], labels[status == 1])
+    assert not written[status == 2].any()
+    assert len(np.unique(written)) > 4, "the rest is predicted"
+    with table.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["file"].endswith("a.tif")]
+    states = {int(row["id"]): row["state"] for row in rows}
+    assert (states[71], states[72]) == ("checked", "corrected")
+    assert 73 not in states
+    assert set(states.values()) == {"checked", "corrected", "predicted"}
+    made, other = (read_provenance(out / f"{name}.tif") for name in "ab")
+    assert made is not None
+    assert other is not None
+    assert made["corrections"] == {
+        "checked_voxels": int((status == 1).sum()), "ignored_voxels": 100, "corrected_objects": 1,
+    }  # fmt: skip
+    assert other["corrections"] is None
+    assert {path: path.read_bytes() for path in (images / "napari-unet").rglob("*") if path.is_file()} == before
+
+    assert len(run(*command, "--json").json["skipped"]) == 2
+    done = run(*command, "--ignore-corrections", "--json").json
+    assert [entry["image"][-5:] for entry in done["files"]] == ["a.tif"]
+    assert done["files"][0]["corrections"] is None
+    assert not np.isin(read_image(out / "a.tif").data, [71, 72]).any()
+
+
+def test_classes_that_were_painted_win(
+    run: Run, folders: tuple[Path, Path], tiny_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    path = folders[0] / "a.tif"
+    labels, status = correct(path, kind="cell, debris")
+    model = save_model(tiny_model(task="semantic", classes=[{"name": "cell"}, {"name": "debris"}]), tmp_path / "m")
+    command = ("predict", path, "-m", model, "-o", tmp_path / "out", "--device", "cpu")
+    assert run(*command, "--ignore-corrections").code == 0
+    predicted = read_image(tmp_path / "out" / "a.tif").data
+    assert run(*command).code == 0
+    found = read_image(tmp_path / "out" / "a.tif").data
+    np.testing.assert_array_equal(found, np.select([status == 1, status == 2], [labels, 0], predicted))
+
+
+def test_corrections_that_do_not_fit_are_told(
+    run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path
+) -> None:
+    path = folders[0] / "a.tif"
+    correct(path)
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint16))
+    command = ("predict", path, "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
+    answer = run(*command)
+    assert answer.code == 2
+    assert "a.tif has other pixels than when it was corrected" in answer.err
+    assert "--ignore-corrections" in answer.err
+    assert run(*command, "--ignore-corrections").code == 0

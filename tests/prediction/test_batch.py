@@ -144,7 +144,7 @@ def corrections(checked: dict[Path, Checked]) -> Corrections:
         box = tuple(slice(0, n) for n in one.labels.shape)
         return refill(one.labels, one.status, predicted, box).labels_after
 
-    return Corrections(of=checked.get, merge=merge)
+    return Corrections(of=lambda image, axes: checked.get(image.path), merge=merge)
 
 
 def test_checked_voxels_win_and_new_corrections_are_noticed(

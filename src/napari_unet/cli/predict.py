@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_unet.cli.app import Axes, Device, Json, ModelName, ObjectSize, app, stop_on_interrupt
+from napari_unet.cli.corrections import corrections_for
 from napari_unet.cli.options import PredictCommand, chosen
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Segment again what was done with the same model and settings.")
     ] = False,
+    ignore_corrections: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-corrections",
+            help="Predict everything, also what was checked in napari. Default: what was checked stays as it is.",
+        ),
+    ] = False,
     measure: Annotated[Path | None, typer.Option(help="Measure all objects of all images into this CSV.")] = None,
     rois: Annotated[bool, typer.Option("--rois", help="Also write the outlines for Fiji: name-rois.zip.")] = False,
     device: Device = "auto",
@@ -81,8 +89,9 @@ def predict(
         rois=rois,
     )
     files = image_files(images)
+    corrections = None if ignore_corrections else corrections_for(loaded.spec)
     with stop_on_interrupt() as stop:
-        steps = iter_segment_files(files, loaded, config=config, batch=batch, stop=stop)
+        steps = iter_segment_files(files, loaded, config=config, batch=batch, corrections=corrections, stop=stop)
         result = _show(steps, loaded.spec.task, quiet=as_json)
     if measure is not None:
         write_measurements(measure, result.tables)

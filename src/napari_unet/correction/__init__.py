@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.project import Entry, Project, find_label_pairs, import_labels
     from napari_unet.correction.proposals import Proposal, accept_proposal, propose
     from napari_unet.correction.queue import Place, are_we_done, doubtful_places, tell_counts
+    from napari_unet.correction.reading import Corrected, read_corrections
     from napari_unet.correction.recents import RecentWork, recent
     from napari_unet.correction.snapshots import snapshot
     from napari_unet.correction.store import Store, open_store, read_about
@@ -47,6 +48,7 @@ _HOMES = {
     "project": ["Entry", "Project", "find_label_pairs", "import_labels"],
     "proposals": ["Proposal", "accept_proposal", "propose"],
     "queue": ["Place", "are_we_done", "doubtful_places", "tell_counts"],
+    "reading": ["Corrected", "read_corrections"],
     "recents": ["RecentWork", "recent"],
     "snapshots": ["snapshot"],
     "store": ["Store", "open_store", "read_about"],
@@ -58,6 +60,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Box",
+    "Corrected",
     "Edit",
     "Entry",
     "ImageIdentity",
@@ -92,6 +95,7 @@ __all__ = [
     "open_store",
     "propose",
     "read_about",
+    "read_corrections",
     "recent",
     "refill",
     "snapshot",

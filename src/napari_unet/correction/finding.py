@@ -18,11 +18,11 @@ from napari_unet.images import label_axes
 from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["META", "Found", "WhenChanged", "find_or_make", "has_store"]
+__all__ = ["META", "Found", "WhenChanged", "find", "find_or_make", "has_store"]
 
 META = "napari-unet.json"
 FOLDER = "napari-unet"
@@ -45,6 +45,27 @@ def has_store(identity: ImageIdentity, kind: str) -> bool:
         _is_same_place(path, image, identity) or (image["digest"] == identity.digest and _is_gone(image))
         for path, image in _stores(identity, kind)
     )
+
+
+def find(
+    identity: ImageIdentity, kind: str, digests: Callable[[], Collection[str]]
+) -> tuple[Path, dict[str, Any]] | None:
+    """Return the store that is there for an image, and what it knows of the image; nothing is made or moved.
+
+    Parameters
+    ----------
+    identity : ImageIdentity
+        Its digest is not looked at.
+    kind : str
+    digests : callable
+        The digests that the image may have had; asked for only where it may have been moved.
+    """
+    elsewhere = []
+    for path, image in _stores(identity, kind):
+        if _is_same_place(path, image, identity):
+            return path, image
+        elsewhere.append((path, image))
+    return next((one for one in elsewhere if _is_gone(one[1]) and one[1]["digest"] in digests()), None)
 
 
 def find_or_make(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.finding import WhenChanged
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["Store", "open_store", "read_about", "read_store"]
+__all__ = ["Store", "open_store", "read_about", "read_store", "undo_stacks"]
 
 _FOLD_BYTES = 64 * 2**20
 """Labels and status folded in one go, between two looks at whether something is to be saved."""
@@ -101,6 +101,26 @@ def read_store(path: Path) -> tuple[NDArray[np.int32], NDArray[np.uint8], str]:
     except (OSError, KeyError, ValueError) as error:
         raise StoreError(f"The corrections in {path} cannot be read ({error}). Open their image to see.") from error
     return labels, status, axes
+
+
+def undo_stacks(records: Iterable[Record], before: int) -> tuple[list[Step], list[Step]]:
+    """Return the steps that can be undone and those that can be made again, as records tell them.
+
+    Edits with numbers below `before` are not walked back to.
+    """
+    done: list[Step] = []
+    undone: list[Step] = []
+    for record in records:
+        if record.kind is Kind.EDIT:
+            undone.clear()
+            if record.number >= before:
+                about = record.about
+                done.append(Step(record.number, frozenset(about["corrected"]), tuple(about["decided"])))
+            continue
+        source, target = (done, undone) if record.kind is Kind.UNDO else (undone, done)
+        if source and source[-1].number == record.about["of"]:
+            target.append(source.pop())
+    return done, undone
 
 
 class Store:
@@ -230,18 +250,7 @@ class Store:
 
     def _restore(self, records: Iterable[Record]) -> None:
         forgotten = self._meta.get("forgotten", {})
-        done: list[Step] = []
-        undone: list[Step] = []
-        for record in records:
-            if record.kind is Kind.EDIT:
-                undone.clear()
-                if record.number >= forgotten.get("before", 0):
-                    about = record.about
-                    done.append(Step(record.number, frozenset(about["corrected"]), tuple(about["decided"])))
-                continue
-            source, target = (done, undone) if record.kind is Kind.UNDO else (undone, done)
-            if source and source[-1].number == record.about["of"]:
-                target.append(source.pop())
+        done, undone = undo_stacks(records, forgotten.get("before", 0))
         self.journal.restore(done, undone, forgotten.get("corrected", ()), forgotten.get("decided", ()))
 
     # --- saving ------------------------------------------------------------------------------------------

@@ -202,4 +202,4 @@ def bind_undo_keys(layer: Labels, undo: Callable[[], bool] | None, redo: Callabl
 
 def kind_of(spec: ModelSpec | None) -> str:
     """Return what a model finds: labels of another kind get layers of their own."""
-    return ", ".join(one.name for one in spec.classes) if spec is not None else "object"
+    return spec.kind if spec is not None else "object"

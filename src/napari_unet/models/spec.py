@@ -177,6 +177,11 @@ class ModelSpec(_Frozen):
         """2 for a model of planes, 3 for a model of volumes."""
         return self.network.spatial_dims
 
+    @property
+    def kind(self) -> str:
+        """What it finds: corrections of another kind are kept apart."""
+        return ", ".join(one.name for one in self.classes)
+
     def scale_for(self, object_diameter_px: float | None) -> float:
         """Return the factor that brings objects of a size to that of the model; within a tenth of 1 it is 1."""
         if object_diameter_px is None or self.object_diameter_px is None:

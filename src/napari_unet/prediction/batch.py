@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_unet.annotation import Status
 from napari_unet.errors import ConfigError, ImageError, UNetError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted
 from napari_unet.images import (
@@ -92,12 +93,12 @@ class Corrections:
     Attributes
     ----------
     of : callable
-        Path of an image to what was corrected in it, or None.
+        An image, opened, and its axes to what was corrected in it, or None.
     merge : callable
         What was corrected and the predicted labels to the labels that are written.
     """
 
-    of: Callable[[Path], Checked | None]
+    of: Callable[[OpenedImage, str], Checked | None]
     merge: Callable[[Checked, NDArray[Any]], NDArray[Any]]
 
 
@@ -212,7 +213,7 @@ class _Job:
         self.image = _at_level(path, batch.level, config.object_diameter_px, model.spec.object_diameter_px)
         self._axes = _axes(self.image, batch.axes)
         self._config = _for_image(config, self.image, self._axes, batch.channels)
-        self._checked = corrections.of(path) if corrections is not None else None
+        self._checked = corrections.of(self.image, self._axes) if corrections is not None else None
         self._corrections = corrections
         self._recipe = {
             "weights": weights,
@@ -243,15 +244,29 @@ class _Job:
             if tuple(self._checked.labels.shape) != tuple(labels.shape):
                 raise ImageError(
                     f"The corrections of {self._path.name} have the shape {tuple(self._checked.labels.shape)}, its "
-                    f"labels {tuple(labels.shape)}. Choose the level that was corrected, or leave the corrections out."
+                    f"labels {tuple(labels.shape)}. Choose the level that was corrected (--level), or leave the "
+                    "corrections out (--ignore-corrections)."
                 )
             labels = self._corrections.merge(self._checked, np.asarray(labels))
         axes = label_axes(self._axes)
         found = sum(1 for number in _numbers(labels, axes) if number)
-        provenance = {**result.provenance, "image": self._path.name, "recipe": self._recipe}
+        told = {**result.provenance, "corrections": self._corrected()}
+        provenance = {**told, "image": self._path.name, "recipe": self._recipe}
         write_labels(self._target, labels, axes, pixel_size_um=self.image.pixel_size_um, provenance=provenance)
-        notes = (*self.image.notes, *self._advice(found, result.provenance))
-        return labels, FileDone(self._path, self._target, found, result.provenance, notes)
+        kept = f"{self._path.name}: what was checked in napari is in it, as it was left."
+        notes = (*self.image.notes, *[kept] * (self._checked is not None), *self._advice(found, result.provenance))
+        return labels, FileDone(self._path, self._target, found, told, notes)
+
+    def _corrected(self) -> dict[str, int] | None:
+        """Return how much of the labels a person has made; None where nobody did."""
+        if self._checked is None:
+            return None
+        status = self._checked.status
+        return {
+            "checked_voxels": int(np.count_nonzero(status == Status.CHECKED)),
+            "ignored_voxels": int(np.count_nonzero(status == Status.IGNORE)),
+            "corrected_objects": len(self._checked.corrected),
+        }
 
     def _advice(self, found: int, provenance: dict[str, Any]) -> list[str]:
         name, range_ = self._path.name, provenance.get("normalization", {"low": [0], "high": [1]})

@@ -1,0 +1,140 @@
+"""What was corrected, for programs that only read: no lock is taken and nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.correction.arrays import LabelArrays
+from napari_unet.correction.finding import META, find
+from napari_unet.correction.identity import ImageIdentity, identify
+from napari_unet.correction.journal import Journal
+from napari_unet.correction.places import read_json
+from napari_unet.correction.records import Kind, Record
+from napari_unet.correction.store import undo_stacks
+from napari_unet.correction.writer import JournalWriter
+from napari_unet.errors import ImageChangedError, StoreError
+from napari_unet.images import label_axes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Corrected", "read_corrections"]
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """What a person left in the labels of an image.
+
+    Attributes
+    ----------
+    labels : ndarray of int32
+        In the axes of the image without C and S.
+    status : ndarray of uint8
+        `Status` per voxel.
+    corrected : frozenset of int
+        Objects whose shape was changed.
+    """
+
+    labels: NDArray[np.int32]
+    status: NDArray[np.uint8]
+    corrected: frozenset[int]
+
+
+def read_corrections(image: Any, axes: str, path: str | Path, *, kind: str = "object") -> Corrected | None:
+    """Return what was corrected in the image of a file, as it is on disk now; None if nothing was.
+
+    A window may have the corrections open meanwhile: what it has saved so far is read.
+
+    Parameters
+    ----------
+    image : array
+        The pixels of the file, NumPy or dask. Corrections of one of its channels count too.
+    axes : str
+    path : path
+        The file.
+    kind : str
+        What was corrected: each kind has corrections of its own.
+
+    Raises
+    ------
+    ImageChangedError
+        If the image has other pixels than when it was corrected.
+    StoreError
+        If the corrections cannot be read.
+    """
+    path = Path(path).absolute()
+    shape = tuple(int(n) for n in image.shape)
+    identity = ImageIdentity(path.name, str(path), shape, np.dtype(image.dtype).name, axes, "")
+    digests = cache(lambda: _digests(image, axes))
+    found = find(identity, kind, digests)
+    if found is None:
+        return None
+    store, known = found
+    # with other channels than the file has, such as the transparency of a picture, they cannot be compared
+    comparable = tuple(known["shape"]) in {shape, _label_shape(shape, axes)}
+    if comparable and known["digest"] not in digests():
+        raise ImageChangedError(
+            f"{path.name} has other pixels than when it was corrected. Open it in napari and choose what becomes of "
+            "the corrections, or leave them out (--ignore-corrections)."
+        )
+    try:
+        corrected = _read(store, label_axes(axes))
+    except (OSError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"The corrections in {store} cannot be read ({error}). Move that folder away, or leave them out "
+            "(--ignore-corrections)."
+        ) from error
+    return corrected if corrected.status.any() else None
+
+
+def _read(store: Path, axes: str) -> Corrected:
+    for _ in range(_ATTEMPTS):
+        meta = read_json(store / META)
+        folded = int(meta.get("folded", 0))
+        # the arrays before the journal: whatever is folded into them meanwhile is in the journal too
+        labels, status = LabelArrays(store, axes).load()
+        journal = JournalWriter(store / "journal", str(store.parent), lambda _: False)
+        records = journal.scan(repair=False)
+        if records and records[-1].number < folded:
+            records = []  # of a journal that does not go on where the arrays end
+        if records and records[0].number > folded + 1:
+            continue  # a window has tidied up meanwhile
+        for record in records:
+            if record.number > folded:
+                _repeat(journal, record, labels, status)
+        forgotten = meta.get("forgotten", {})
+        done = Journal()
+        done.restore(*undo_stacks(records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())
+        return Corrected(labels, status, frozenset(done.corrected))
+    raise OSError("a part of the journal is missing")
+
+
+def _repeat(journal: JournalWriter, record: Record, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+    """Do again what a record tells."""
+    edit = journal.read(record.about.get("of", record.number))
+    if record.kind is Kind.UNDO:
+        edit.revert(labels, status)
+    else:
+        edit.apply(labels, status)
+
+
+def _digests(image: Any, axes: str) -> frozenset[str]:
+    """Return the digest of an image and of each of its channels: viewers show them apart."""
+    found = {identify(image, axes).digest}
+    for place, letter in enumerate(axes):
+        if letter in "CS":
+            rest = axes.replace(letter, "")
+            channels = (image[(*(slice(None),) * place, n)] for n in range(image.shape[place]))
+            found |= {identify(one, rest).digest for one in channels}
+    return frozenset(found)
+
+
+def _label_shape(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    return tuple(n for letter, n in zip(axes, shape, strict=True) if letter not in "CS")
