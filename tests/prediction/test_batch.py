@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet import PredictConfig, predict
+from napari_unet import PredictConfig, average_precision, predict
 from napari_unet.correction import refill
 from napari_unet.errors import ConfigError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
     from napari_unet import Model
 
+batch_module = importlib.import_module("napari_unet.prediction.batch")
+workspace_module = importlib.import_module("napari_unet.prediction.workspace")
 CPU = PredictConfig(device="cpu", min_size=0)
 
 
 def drain(*arguments: Any, **others: Any) -> tuple[list[Any], Batch]:
-    steps, events = iter_segment_files(*arguments, config=CPU, **others), []
+    steps, events = iter_segment_files(*arguments, **{"config": CPU, **others}), []
     while True:
         try:
             events.append(next(steps))
@@ -209,3 +212,81 @@ def test_files_of_one_image_are_segmented_once(tmp_path: Path, tiny_model: Calla
     assert [one.path for one in result.done] == paths[:1]
     assert [one.why for one in result.skipped] == ["part of z0.ome.tif"]
     assert read_image(result.done[0].labels).shape == (2, 16, 20)
+
+
+# large images
+
+
+@pytest.fixture
+def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels and maps go to disk, however small, and labels are made in small blocks."""
+    monkeypatch.setattr(batch_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr(workspace_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr(workspace_module, "_CHUNKS", {2: (16, 24), 3: (4, 8, 8)})
+    monkeypatch.setattr(workspace_module, "_BLOCK", 600)
+
+
+def stack(path: Path, rng: np.random.Generator) -> Path:
+    tifffile.imwrite(path, rng.integers(0, 255, (4, 30, 40), np.uint8), imagej=True, metadata={"axes": "TYX"})
+    return path
+
+
+SMALL_TILES = PredictConfig(device="cpu", min_size=0, precision="float32", tile=(56, 56), batch=1)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["ome-tiff", "ome-zarr"])
+def test_large_labels_are_made_on_disk_and_are_the_same(
+    tmp_path: Path,
+    tiny_model: Callable[..., Model],
+    rng: np.random.Generator,
+    request: pytest.FixtureRequest,
+    kind: Any,
+) -> None:
+    path, model = stack(tmp_path / "a.tif", rng), tiny_model()
+    known = {path: Checked(np.full((4, 30, 40), 500, np.int32), np.zeros((4, 30, 40), np.uint8))}
+    known[path].status[:, 3:9, 3:9] = 1
+    results = []
+    for name in ("memory", "disk"):
+        into = BatchConfig(output=tmp_path / name, format=kind, measure=True, rois=True)
+        _, result = drain([path], model, batch=into, config=SMALL_TILES, corrections=corrections(known))
+        results.append((read_image(result.done[0].labels).data, result.tables[0], result.done[0].found))
+        request.getfixturevalue("everything_is_large")
+    (labels, table, found), (large, large_table, large_found) = results
+    assert names(tmp_path / "memory") == names(tmp_path / "disk")
+    assert found == large_found
+    assert average_precision(labels, large, 0.99) == 1
+    assert (large[:, 3:9, 3:9] == 500).all()
+    np.testing.assert_array_equal(np.sort(table["area_px"]), np.sort(large_table["area_px"]))
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_large_image_goes_on_where_it_was_killed(
+    tmp_path: Path, tiny_model: Callable[..., Model], rng: np.random.Generator
+) -> None:
+    path, model, out = stack(tmp_path / "a.tif", rng), tiny_model(), BatchConfig(output=tmp_path / "out")
+    _, whole = drain([path], model, batch=BatchConfig(output=tmp_path / "whole"), config=SMALL_TILES)
+    steps = iter_segment_files([path], model, config=SMALL_TILES, batch=out)
+    tiles = (event for event in steps if isinstance(event, TileDone))
+    last = next(event for event in tiles if event.done >= 0.8 * event.total)
+    steps.close()
+    assert not (tmp_path / "out" / "a.tif").exists()
+    events, result = drain([path], model, batch=out, config=SMALL_TILES)
+    again = [event.done for event in events if isinstance(event, TileDone)]
+    assert again[0] >= last.done
+    assert len(again) <= 0.2 * last.total + 1
+    np.testing.assert_array_equal(read_image(result.done[0].labels).data, read_image(whole.done[0].labels).data)
+    assert names(tmp_path / "out") == ["a.tif"]
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_place_that_cannot_be_written_is_found_before_a_large_image_is_segmented(
+    tmp_path: Path, tiny_model: Callable[..., Model], rng: np.random.Generator
+) -> None:
+    (tmp_path / "file").touch()
+    events, result = drain([stack(tmp_path / "a.tif", rng)], tiny_model(), batch=BatchConfig(output=tmp_path / "file"))
+    assert "Choose another folder" in result.failed[0].message
+    assert not any(isinstance(event, TileDone) for event in events)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +15,18 @@ from napari_unet.annotation import Status
 from napari_unet.errors import ConfigError, ImageError, UNetError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted
 from napari_unet.images import (
-    check_axes,
     label_axes,
     label_planes,
-    nearest_level,
     open_image,
     read_provenance,
     to_canonical,
     write_labels,
     write_rois,
+    written_at_once,
 )
 from napari_unet.models import model_hash
 from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.inputs import at_level, axes_of, for_image, identity_of
 from napari_unet.prediction.measurements import Table, measure
 from napari_unet.prediction.outputs import Format, digest, label_paths, rois_path, same_recipe
 from napari_unet.prediction.predict import iter_predict
@@ -43,6 +45,9 @@ __all__ = ["Batch", "BatchConfig", "Checked", "Corrections", "iter_segment_files
 
 _NO_MATTER = {"device", "tile", "batch"}
 """Settings that change how fast the labels are made, not which."""
+
+_IN_MEMORY = 256 * 2**20
+"""Labels of one image with more bytes are made on disk, where a run that was killed goes on."""
 
 
 class BatchConfig(BaseModel):
@@ -210,9 +215,9 @@ class _Job:
         weights: str,
     ) -> None:
         self._path, self._target, self._model, self._batch = path, target, model, batch
-        self.image = _at_level(path, batch.level, config.object_diameter_px, model.spec.object_diameter_px)
-        self._axes = _axes(self.image, batch.axes)
-        self._config = _for_image(config, self.image, self._axes, batch.channels)
+        self.image = at_level(path, batch.level, config.object_diameter_px, model.spec.object_diameter_px)
+        self._axes = axes_of(self.image, batch.axes)
+        self._config = for_image(config, self.image, self._axes, batch.channels)
         self._checked = corrections.of(self.image, self._axes) if corrections is not None else None
         self._corrections = corrections
         self._recipe = {
@@ -220,11 +225,23 @@ class _Job:
             "settings": self._config.model_dump(mode="json", exclude=_NO_MATTER),
             "axes": self._axes,
             "level": self.image.level,
-            "image": _identity(self.image),
+            "image": identity_of(self.image),
             "corrections": self._checked and digest(self._checked.labels, self._checked.status),
         }
 
     def run(self, stop: StopFlag | None) -> Generator[Event, None, tuple[FileDone | FileSkipped, Table]]:
+        """Segment the image, or find its labels; measure them."""
+        try:
+            return (yield from self._run(stop))
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def _scratch(self) -> Path:
+        """Where large labels are until they are written; what is left of a run that was killed lies beside it."""
+        return self._target.with_name(f".{self._target.name}.unfinished.zarr")
+
+    def _run(self, stop: StopFlag | None) -> Generator[Event, None, tuple[FileDone | FileSkipped, Table]]:
         event: FileDone | FileSkipped
         if not self._batch.overwrite and same_recipe(read_provenance(self._target), self._recipe):
             event = FileSkipped(self._path, self._target, "done already with this model and these settings")
@@ -238,7 +255,12 @@ class _Job:
         return event, self._measured(labels, axes) if self._batch.measure else {}
 
     def _segment(self, stop: StopFlag | None) -> Generator[Event, None, tuple[Any, FileDone]]:
-        result = yield from iter_predict(self.image.data, self._model, axes=self._axes, config=self._config, stop=stop)
+        sizes = zip(self._axes, self.image.shape, strict=True)
+        is_large = 4 * prod(n for letter, n in sizes if letter not in "CS") > _IN_MEMORY
+        out = _writable(self._scratch) if is_large else None
+        result = yield from iter_predict(
+            self.image.data, self._model, axes=self._axes, config=self._config, out=out, stop=stop
+        )
         labels: Any = result.labels
         if self._checked is not None and self._corrections is not None:
             if tuple(self._checked.labels.shape) != tuple(labels.shape):
@@ -295,54 +317,16 @@ class _Job:
         )
 
 
+def _writable(path: Path) -> Path:
+    """Return a path once it is known that something can be written there."""
+    with written_at_once(path) as trial:
+        trial.touch()
+    path.unlink()
+    return path
+
+
 def _numbers(labels: Any, axes: str) -> set[int]:
     found: set[int] = set()
     for _, plane in label_planes(labels, axes):
         found.update(np.unique(plane).tolist())
     return found
-
-
-def _at_level(path: Path, level: int | None, object_px: float | None, model_px: float | None) -> OpenedImage:
-    image = open_image(path, level)
-    nearest = nearest_level(image.levels, object_px, model_px) if level is None else level
-    return image if nearest == image.level else open_image(path, nearest)
-
-
-def _axes(image: OpenedImage, told: str | None) -> str:
-    axes = told or image.axes or ("YX" if len(image.shape) == 2 else None)
-    if axes is None:
-        guess = image.guess
-        raise ImageError(
-            f"The file does not tell its axes (shape {image.shape}). Give them with --axes, for example --axes "
-            f"{guess.axes} ({guess.why})"
-        )
-    return check_axes(axes, len(image.shape))
-
-
-def _for_image(config: PredictConfig, image: OpenedImage, axes: str, channels: tuple[str, ...] | None) -> PredictConfig:
-    """Return the settings with channel names made numbers, and the object size in pixels of the level."""
-    changes: dict[str, Any] = {}
-    if channels is not None:
-        changes["channels"] = tuple(_channel(one, image, axes) for one in channels)
-    scale = image.levels[image.level].scale.get("X", 1.0)
-    if config.object_diameter_px is not None and scale != 1:
-        changes["object_diameter_px"] = config.object_diameter_px / scale
-    return PredictConfig.model_validate({**config.model_dump(), **changes}) if changes else config
-
-
-def _channel(word: str, image: OpenedImage, axes: str) -> int:
-    if word.isdigit():
-        return int(word)
-    names = [name.casefold() for name in image.channel_names] or ["red", "green", "blue"] * ("S" in axes)
-    if names.count(word.casefold()) != 1:
-        known = ", ".join(image.channel_names or names) or "none: give a number, from 0"
-        raise ImageError(f"{image.path.name} has no channel {word!r} of its own. It tells these names: {known}.")
-    return names.index(word.casefold())
-
-
-def _identity(image: OpenedImage) -> dict[str, Any]:
-    """Return what changes when another image is put under the name; that of a zarr folder is in its metadata."""
-    metadata = [one for name in ("zarr.json", ".zattrs", ".zarray") if (one := image.path / name).is_file()]
-    stat = (metadata[0] if metadata else image.path).stat()
-    shape = [int(n) for n in image.shape]
-    return {"shape": shape, "dtype": str(image.data.dtype), "bytes": stat.st_size, "modified": stat.st_mtime_ns}
