@@ -9,43 +9,72 @@ from napari_unet._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from napari_unet.annotation import Annotated, Status
+    from napari_unet.correction import read_corrections
     from napari_unet.errors import UNetError
-    from napari_unet.models import (
-        ClassSpec,
-        DecoderSpec,
-        Model,
-        ModelSpec,
-        NetworkSpec,
-        load_model,
-        save_model,
-    )
+    from napari_unet.images import open_image, read_rois, rois_to_labels, write_labels, write_rois
+    from napari_unet.models import ClassSpec, DecoderSpec, Model, ModelSpec, NetworkSpec, load_model, save_model
     from napari_unet.network import UNet
-    from napari_unet.prediction import PredictConfig, Prediction, iter_predict, predict
+    from napari_unet.prediction import (
+        BatchConfig,
+        PredictConfig,
+        Prediction,
+        iter_predict,
+        iter_segment_files,
+        measure,
+        predict,
+        write_measurements,
+    )
     from napari_unet.training import (
+        AugmentConfig,
         TrainConfig,
         Trained,
         average_precision,
+        border_weights,
         fine_tune,
         iou,
         iter_fine_tune,
         iter_train,
         train,
+        with_classes,
     )
 
 _HOMES = {
     "annotation": ["Annotated", "Status"],
+    "correction": ["read_corrections"],
     "errors": ["UNetError"],
+    "images": ["open_image", "read_rois", "rois_to_labels", "write_labels", "write_rois"],
     "models": ["ClassSpec", "DecoderSpec", "Model", "ModelSpec", "NetworkSpec", "load_model", "save_model"],
     "network": ["UNet"],
-    "prediction": ["PredictConfig", "Prediction", "iter_predict", "predict"],
-    "training": [
-        "TrainConfig", "Trained", "average_precision", "fine_tune", "iou", "iter_fine_tune", "iter_train", "train",
+    "prediction": [
+        "BatchConfig",
+        "PredictConfig",
+        "Prediction",
+        "iter_predict",
+        "iter_segment_files",
+        "measure",
+        "predict",
+        "write_measurements",
     ],
-}  # fmt: skip
+    "training": [
+        "AugmentConfig",
+        "TrainConfig",
+        "Trained",
+        "average_precision",
+        "border_weights",
+        "fine_tune",
+        "iou",
+        "iter_fine_tune",
+        "iter_train",
+        "train",
+        "with_classes",
+    ],
+}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Annotated",
+    "AugmentConfig",
+    "BatchConfig",
     "ClassSpec",
     "DecoderSpec",
     "Model",
@@ -59,15 +88,26 @@ __all__ = [
     "UNet",
     "UNetError",
     "average_precision",
+    "border_weights",
     "fine_tune",
     "iou",
     "iter_fine_tune",
     "iter_predict",
+    "iter_segment_files",
     "iter_train",
     "load_model",
+    "measure",
+    "open_image",
     "predict",
+    "read_corrections",
+    "read_rois",
+    "rois_to_labels",
     "save_model",
     "train",
+    "with_classes",
+    "write_labels",
+    "write_measurements",
+    "write_rois",
 ]
 
 
