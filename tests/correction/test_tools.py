@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from napari_unet.correction import (
     refill,
     split_object,
 )
+from napari_unet.correction import objects as objects_module
 from napari_unet.errors import AnnotationError
 
 FRESH = 50
@@ -138,6 +140,23 @@ def test_the_table_follows_a_new_segmentation(scene, seed):
     fresh = ObjectTable(labels, status)
     assert (table._boxes, table._sizes, table._checked) == (fresh._boxes, fresh._sizes, fresh._checked)
     assert len(table) == np.count_nonzero(np.unique(labels))
+
+
+@given(scenes(), st.integers(0, 6), st.data())
+def test_objects_in_a_box_are_counted_either_way(scene, seed, data):
+    labels, status, _, _ = scene
+    table = ObjectTable(labels, status)
+    for _ in range(2):
+        corners = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in labels.shape]
+        box = tuple(slice(*pair) for pair in corners)
+        there = np.count_nonzero(np.unique(labels[box]))
+        for per_object in (0, 10**9):  # by the boxes, by the voxels
+            with mock.patch.object(objects_module, "_VOXELS_PER_OBJECT", per_object):
+                assert table.count_in(labels, box) == there
+        predicted = np.random.default_rng(seed).integers(0, 4, labels.shape)
+        edit = refill(labels, status, predicted, tuple(slice(0, n) for n in labels.shape))
+        edit.apply(labels, status)
+        table.update(edit, labels)
 
 
 def two_discs(gap=0):

@@ -263,3 +263,32 @@ def test_bucket_and_polygon_are_recorded(painter):
     user.redo()
     np.testing.assert_array_equal(user.labels, drawn)
     np.testing.assert_array_equal(user.status == 1, np.isin(drawn, (40, 50)))
+
+
+def test_a_change_is_shown_by_its_size(start, discs):
+    """Strokes and tools upload what they changed, never the plane; and what is seen is what a full refresh shows."""
+    image = np.tile(discs(), (20, 20))
+    user = start(image)
+    user.segment()
+    user.look_at(slice(0, 64), slice(0, 64))
+    layers = user.document.layers
+    sent = []
+    for layer in layers:
+        layer.events.labels_update.connect(lambda event: sent.append(event.data.size))
+        layer.events.set_data.connect(lambda _: sent.append(image.size))
+    user.press("tool_draw")
+    user.document.editable.brush_size = 3
+    user.stroke(line((24, 4), (24, 16)))
+    user.press("tool_delete")
+    user.click((32, 28))
+    user.press("tool_confirm")
+    user.click((12, 12))
+    user.press("tool_background")
+    user.stroke(line((40, 4), (40, 16)))
+    user.undo()
+    assert sent
+    assert sum(sent) < image.size / 50
+    shown = user.viewer.screenshot(flash=False)
+    for layer in layers:
+        layer.refresh()
+    np.testing.assert_array_equal(user.viewer.screenshot(flash=False), shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,10 @@ _MANY = 2**18
 """Voxels from which counting beats sorting."""
 
 
+_VOXELS_PER_OBJECT = 250
+"""So many voxels are counted in the time in which one box is compared."""
+
+
 class ObjectTable:
     """Bounding box, size and checked voxels of each object.
 
@@ -37,9 +42,12 @@ class ObjectTable:
         self._boxes: dict[int, Box] = {}
         self._sizes: dict[int, int] = {}
         self._checked: dict[int, int] = {}
+        self._known: NDArray[np.int64] = np.zeros((2, 0, 0), np.int64)
+        self._stale: set[int] = set()
         if labels.any():
             found = ndi.find_objects(labels)
             self._boxes = {number: box for number, box in enumerate(found, start=1) if box is not None}
+            self._stale = set(self._boxes)
             for plane, known in zip(labels, status, strict=True):
                 _add(self._sizes, plane, 1)
                 _add(self._checked, plane[known == Status.CHECKED], 1)
@@ -57,6 +65,7 @@ class ObjectTable:
         _apply(self._sizes, lost, -1)
         _apply(self._sizes, gained, 1)
         touched = np.union1d(lost[0], gained[0])
+        self._stale.update(touched.tolist())
         here = _boxes_in(new[0], touched[touched > 0], edit.box)
         shrunk = {int(number) for number in lost[0]}
         for number in map(int, touched[touched > 0]):
@@ -76,6 +85,20 @@ class ObjectTable:
         """Return the bounding box of an object, None if there is none of that number."""
         return self._boxes.get(number)
 
+    def count_in(self, labels: NDArray[Any], box: Box) -> int:
+        """Return how many objects have voxels in a box: by the size of the box, or by the number of objects."""
+        inner = tuple(slice(*s.indices(n)[:2]) for s, n in zip(box, labels.shape, strict=True))
+        if not self._boxes or all(s == slice(0, n) for s, n in zip(inner, labels.shape, strict=True)):
+            return len(self)
+        if prod(max(0, s.stop - s.start) for s in inner) <= _VOXELS_PER_OBJECT * len(self):
+            return len(_counts(labels[inner])[0])
+        starts, stops = self._corners()
+        low, high = np.array([(s.start, s.stop) for s in inner]).T
+        touches = ((starts < high) & (stops > low)).all(1)
+        within = touches & ((starts >= low) & (stops <= high)).all(1)
+        cut = np.flatnonzero(touches & ~within)
+        return int(np.count_nonzero(within)) + sum(_reaches_into(labels, int(number), inner, self) for number in cut)
+
     def size(self, number: int) -> int:
         """Return how many voxels an object has."""
         return self._sizes.get(number, 0)
@@ -83,6 +106,22 @@ class ObjectTable:
     def is_checked(self, number: int) -> bool:
         """Whether something of an object is checked."""
         return number in self._checked
+
+    def _corners(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where the boxes start and stop, by number; empty ones for numbers that are free."""
+        if self._stale:
+            dims = max((len(box) for box in self._boxes.values()), default=0)
+            corners = np.zeros((2, self.highest + 1, dims), np.int64)
+            known = min(corners.shape[1], self._known.shape[1]) if self._known.shape[2] == dims else 0
+            if known:
+                corners[:, :known] = self._known[:, :known]
+            for number in self._stale if known else self._boxes:
+                if number < corners.shape[1]:
+                    box = self._boxes.get(number, (slice(0, 0),) * dims)
+                    corners[:, number] = [[s.start for s in box], [s.stop for s in box]]
+            self._known = corners
+            self._stale.clear()
+        return self._known[0], self._known[1]
 
     @property
     def checked(self) -> int:
@@ -151,6 +190,14 @@ def _boxes_in(labels: NDArray[Any], numbers: NDArray[Any], outer: Box) -> dict[i
         for number, box in zip(numbers, found, strict=True)
         if box is not None
     }
+
+
+def _reaches_into(labels: NDArray[Any], number: int, box: Box, table: ObjectTable) -> bool:
+    there = table.box(number)
+    if there is None:
+        return False
+    common = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(there, box, strict=True))
+    return bool((labels[common] == number).any())
 
 
 def _contains(outer: Box, inner: Box) -> bool:

@@ -11,6 +11,7 @@ from napari_unet.annotation import Status
 from napari_unet.correction import Edit
 from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys, kind_of
 from napari_unet.gui.layers import make_labels
+from napari_unet.gui.painting import write_into
 from napari_unet.gui.strokes import StrokeRecorder
 
 if TYPE_CHECKING:
@@ -93,17 +94,13 @@ class ClassDocument(Document):
         labels = np.where(after > 0, after.astype(np.int32) - 1, self._prediction.data[box])
         self._perform(Edit(box, self._labels[box].copy(), labels, self.status[box].copy(), status, "stroke"))
 
-    def _apply(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+    def _write(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
         painted = status == Status.CHECKED
         was_painted = self.status[box] == Status.CHECKED
         self._count += int(np.count_nonzero(painted)) - int(np.count_nonzero(was_painted))
-        self._annotations.data[box] = _annotation(labels, painted)
-        self._prediction.data[box] = np.where(painted, self._prediction.data[box], labels)
-        super()._apply(box, labels, status)
-
-    def _show(self) -> None:
-        self._prediction.refresh()
-        self._annotations.refresh()
+        self._labels[box], self.status[box] = labels, status
+        write_into(self._annotations, box, _annotation(labels, painted))
+        write_into(self._prediction, box, np.where(painted, self._prediction.data[box], labels).astype(np.uint8))
 
 
 def _annotation(labels: NDArray[Any], painted: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -50,9 +50,12 @@ class Document(ABC):
         How many steps of the user are in force, beyond those from before it was opened; segmenting is none.
     changed : Signal
         Emitted after every change of labels or status.
+    edited : Signal
+        Emitted with each new edit, after it was made; not when it is taken back or made again.
     """
 
     changed = Signal()
+    edited = Signal(object)
 
     def __init__(self, image: Image, axes: str, kind: str, store: Store | None = None) -> None:
         self.image = image
@@ -84,9 +87,14 @@ class Document(ABC):
     def outlines(self) -> list[Labels]:
         """Those that mean nothing without the others."""
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is anything but background."""
+        return bool(self._labels.any())
+
     @abstractmethod
-    def _show(self) -> None:
-        """Bring the layers up to date."""
+    def _write(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Bring the arrays and the layers up to date."""
 
     # --- what it holds -----------------------------------------------------------------------------------
 
@@ -148,16 +156,14 @@ class Document(ABC):
         """Take back the last change, whichever tool or plane it was made with; False if there is none."""
         edit = self._journal.undo()
         if edit is not None:
-            self.corrections -= edit.what != SEGMENT
-            self._apply(edit.box, edit.labels_before, edit.status_before)
+            self._take(edit, back=True)
         return edit is not None
 
     def redo(self) -> bool:
         """Make the last undone change again; False if there is none."""
         edit = self._journal.redo()
         if edit is not None:
-            self.corrections += edit.what != SEGMENT
-            self._apply(edit.box, edit.labels_after, edit.status_after)
+            self._take(edit)
         return edit is not None
 
     def close(self) -> None:
@@ -170,15 +176,23 @@ class Document(ABC):
             return False
         if not edit.changes_nothing:
             self._journal.record(edit)
-            self.corrections += edit.what != SEGMENT
-            self._apply(edit.box, edit.labels_after, edit.status_after)
+            self._take(edit)
+            self.edited.emit(edit)
         return True
 
-    def _apply(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
-        self._labels[box] = labels
-        self.status[box] = status
-        self._show()
+    def _take(self, edit: Edit, *, back: bool = False) -> None:
+        """Write an edit, or take it back."""
+        if back:
+            self._write(edit.box, edit.labels_before, edit.status_before)
+        else:
+            self._write(edit.box, edit.labels_after, edit.status_after)
+        if edit.what != SEGMENT:
+            self.corrections += -1 if back else 1
+        self._note(edit, back=back)
         self.changed.emit()
+
+    def _note(self, edit: Edit, *, back: bool) -> None:  # noqa: B027 - nothing to note is right for most
+        """Follow an edit that was written, or taken back."""
 
     def _load(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Return labels and status as they were left; empty ones where there are none."""

@@ -1,8 +1,8 @@
 """Brush rules on a labels layer: napari's brush corrupts instances by default, ours does not.
 
 A stroke that starts on background draws a new object, one that starts on an object extends it; other objects are
-not painted over unless Alt is held; a closed outline fills itself; the eraser tells true background also where
-there was none to erase.
+not painted over unless Shift is held, or Alt during the stroke; a closed outline fills itself; the eraser tells true
+background also where there was none to erase.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from skimage.draw import polygon2mask
 
-from napari_unet.correction import enclosed_holes, object_box
+from napari_unet.correction import enclosed_holes
+from napari_unet.gui.painting import write_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_unet.correction import Box
 
-__all__ = ["StrokeRecorder"]
+__all__ = ["StrokeRecorder", "footprint"]
 
 
 class StrokeRecorder:
@@ -37,6 +38,8 @@ class StrokeRecorder:
     fresh_id : callable, optional
         Returns an id that no object has. None: the labels are classes, and a stroke paints the one that is chosen,
         just where it goes.
+    box_of : callable, optional
+        Returns the bounding box of an object, as it was before the stroke; goes with `fresh_id`.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class StrokeRecorder:
         layer: Labels,
         on_stroke: Callable[[NDArray[Any], NDArray[Any], Box, NDArray[np.bool_]], None],
         fresh_id: Callable[[], int] | None = None,
+        box_of: Callable[[int], Box | None] = lambda _: None,
     ) -> None:
         self._layer = layer
+        self._box_of = box_of
         self._fresh_id = fresh_id
         self._on_stroke = on_stroke
         self._atoms: list[Any] = []
@@ -79,7 +84,7 @@ class StrokeRecorder:
                 world=True,
             )
             layer.selected_label = int(under) if under else self._fresh_id()
-            layer.preserve_labels = "Alt" not in event.modifiers
+            layer.preserve_labels = not _paints_over(event)
         elif layer.mode == "erase":
             layer.preserve_labels = False
 
@@ -91,12 +96,12 @@ class StrokeRecorder:
         yield
         while event.type == "mouse_move":
             if self._fresh_id is not None:
-                layer.preserve_labels = layer.mode == "paint" and "Alt" not in event.modifiers
+                layer.preserve_labels = layer.mode == "paint" and not _paints_over(event)
             path.append(layer.world_to_data(event.position))
             yield
         self._recording = False
         if layer.mode == "erase":
-            self._finish(erased=self._footprint(path))
+            self._finish(erased=footprint(path, layer.brush_size, layer.data.shape))
         else:
             fills = self._fresh_id is not None and _is_closed(path, layer.brush_size)
             self._finish(outline=path if fills else None)
@@ -106,28 +111,6 @@ class StrokeRecorder:
         if not self._recording:
             # the polygon, the bucket, the encircling brush; some of them tell before they write
             self._finish()
-
-    def _footprint(self, path: list[NDArray[np.float64]]) -> tuple[Box, NDArray[np.bool_]] | None:
-        """Return where the eraser went, as a box and a mask in it."""
-        shape = self._layer.data.shape
-        radius = np.floor(self._layer.brush_size / 2) + 0.5
-        points = np.array(path)[:, -2:]
-        plane = tuple(int(np.round(c)) for c in path[0][:-2])
-        if any(not 0 <= p < n for p, n in zip(plane, shape[:-2], strict=True)):
-            return None
-        low = np.maximum(np.floor(points.min(0) - radius), 0).astype(int)
-        high = np.minimum(np.ceil(points.max(0) + radius) + 1, shape[-2:]).astype(int)
-        if (low >= high).any():
-            return None
-        rows, columns = np.ogrid[low[0] : high[0], low[1] : high[1]]
-        mask = np.zeros((high[0] - low[0], high[1] - low[1]), bool)
-        for start, stop in zip([points[0], *points[:-1]], points, strict=True):
-            mask |= _distance_to_segment(rows, columns, np.round(start), np.round(stop)) <= radius
-        box = (
-            *(slice(p, p + 1) for p in plane),
-            *(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)),
-        )
-        return box, mask.reshape((1,) * len(plane) + mask.shape)
 
     def _finish(
         self,
@@ -156,8 +139,7 @@ class StrokeRecorder:
             corner = (box[-2].start, box[-1].start)
             points = None if outline is None else np.array(outline)[:, -2:] - corner
             _fill_outline(before, after, int(painted.pop()), points)
-            data[box] = after
-            self._layer.refresh()
+            write_into(self._layer, box, after)
         went = np.zeros(after.shape, bool)
         if erased is not None:
             went[_local(erased[0], box)] = erased[1]
@@ -165,11 +147,48 @@ class StrokeRecorder:
 
     def _boxes_of_objects(self, atoms: list[Any], box: Box) -> list[Box]:
         """Return the boxes, in the planes of the stroke, of the objects that it changed."""
-        data = self._layer.data
         numbers = {int(n) for atom in atoms for n in (*np.unique(atom.old_values), atom.new_value)} - {0}
-        planes = box[:-2]
-        found = [object_box(data[(*planes, slice(None), slice(None))], number) for number in numbers]
-        return [(*planes, *one[-2:]) for one in found if one is not None]
+        found = [self._box_of(number) for number in numbers]
+        return [(*box[:-2], *one[-2:]) for one in found if one is not None]
+
+
+def footprint(
+    path: list[NDArray[np.float64]], brush_size: float, shape: tuple[int, ...]
+) -> tuple[Box, NDArray[np.bool_]] | None:
+    """Return where a round brush went, as a box and a mask in it. None where that is outside the labels.
+
+    Parameters
+    ----------
+    path : list of points
+        In voxels, all in one plane.
+    brush_size : float
+        Diameter in pixels.
+    shape : tuple of int
+        Of the labels.
+    """
+    radius = np.floor(brush_size / 2) + 0.5
+    points = np.array(path)[:, -2:]
+    plane = tuple(int(np.round(c)) for c in path[0][:-2])
+    if any(not 0 <= p < n for p, n in zip(plane, shape[:-2], strict=True)):
+        return None
+    low = np.maximum(np.floor(points.min(0) - radius), 0).astype(int)
+    high = np.minimum(np.ceil(points.max(0) + radius) + 1, shape[-2:]).astype(int)
+    if (low >= high).any():
+        return None
+    rows, columns = np.ogrid[low[0] : high[0], low[1] : high[1]]
+    mask = np.zeros((high[0] - low[0], high[1] - low[1]), bool)
+    for start, stop in zip([points[0], *points[:-1]], points, strict=True):
+        mask |= _distance_to_segment(rows, columns, np.round(start), np.round(stop)) <= radius
+    box = (
+        *(slice(p, p + 1) for p in plane),
+        *(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)),
+    )
+    return box, mask.reshape((1,) * len(plane) + mask.shape)
+
+
+def _paints_over(event: Any) -> bool:
+    # Alt at the press is napari's: it sets the size of the brush
+    return "Shift" in event.modifiers or "Alt" in event.modifiers
 
 
 def _is_closed(path: list[NDArray[np.float64]], brush_size: float) -> bool:

@@ -362,7 +362,7 @@ class Workbench:
     def _update_counts(self) -> None:
         document, session = self.document, self.session
         session.checked, session.corrected = document.counts() if document is not None else (0, 0)
-        session.segmented = document is not None and bool(document.labels.any())
+        session.segmented = document is not None and document.has_labels
         session.restorable = session.restorable and document is None
         session.newer = self.learning.newer_corrections()
         if document is not None and document.store is not None:
@@ -388,7 +388,7 @@ class Workbench:
             key = (id(document.image), document.axes, document.kind)
             if layer is document.image:
                 self._put_aside = {one for one in self._put_aside if one[0] != id(layer)}
-            elif document.labels.any():
+            elif document.has_labels:
                 self._put_aside.add(key)
             if document is self.document:
                 self.document = None
