@@ -7,6 +7,9 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QLabel
 
+from napari_unet import iter_fine_tune
+from napari_unet.gui import learning
+
 
 @pytest.fixture
 def folder(tmp_path, discs):
@@ -78,7 +81,14 @@ def test_the_next_image_is_segmented_meanwhile(start, folder, monkeypatch):
     assert len(np.unique(user.labels)) == 11
 
 
-def test_training_uses_all_images_of_the_folder(start, folder, library):
+def test_training_uses_all_images_of_the_folder(start, folder, library, trainings, monkeypatch):
+    seen = []
+
+    def watched(model, samples, *others, **more):
+        seen.extend(sample.name for sample in samples)
+        return (yield from iter_fine_tune(model, samples, *others, **more))
+
+    monkeypatch.setattr(learning, "iter_fine_tune", watched)
     user = start()
     drop(user, folder)
     segmented(user)
@@ -87,9 +97,10 @@ def test_training_uses_all_images_of_the_folder(start, folder, library):
     user.press("next_image")
     segmented(user)
     assert user.session.checked == 0
-    samples = list(user.panel.workbench.projects.samples(user.panel.workbench.spec))
-    assert [sample.name for sample in samples] == ["img_9.tif"]
-    assert (samples[0].status == 1).any()
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.press("complete")
+    user.train()
+    assert seen == ["img_10", "img_9.tif"]
 
 
 def test_a_folder_without_images_is_told(start, tmp_path):

@@ -73,10 +73,13 @@ class Learning:
         config = TrainConfig(minutes=None if steps else minutes, steps=steps, **machine)
         model = bench.model
 
+        of_the_folder = bench.projects.samples(spec)
+
         def run(stop: StopFlag) -> Generator[Any, None, Trained]:
+            everything = [*samples, *of_the_folder]
             if model is None:
-                return (yield from iter_train(samples, config, spec=spec, start=_start_for(spec), stop=stop))
-            return (yield from iter_fine_tune(_base_of(model), samples, config, in_use=model, stop=stop))
+                return (yield from iter_train(everything, config, spec=spec, start=_start_for(spec), stop=stop))
+            return (yield from iter_fine_tune(_base_of(model), everything, config, in_use=model, stop=stop))
 
         if document is not None:
             self._taught[document] = document.corrections
