@@ -6,12 +6,9 @@ import sys
 
 import typer
 
-# isort: off - each adds its commands, in the order in which the help lists them
-from napari_unet.cli import models, predict, rois, score, tools, train  # noqa: F401
+from napari_unet.cli import models, predict, rois, score, tools, train  # noqa: F401 - each adds its commands
 from napari_unet.cli.app import app
 from napari_unet.errors import UNetError
-
-# isort: on
 
 __all__ = ["app", "main"]
 

@@ -8,11 +8,25 @@ from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ORDER = ("predict", "fine-tune", "train", "evaluate", "export-rois", "models", "info", "doctor", "demo")
+
+
+class _Commands(TyperGroup):
+    """The commands in the order of their use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names as the help lists them."""
+        names = super().list_commands(ctx)
+        return [name for name in _ORDER if name in names] + [name for name in names if name not in _ORDER]
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Segment images with a U-Net, and train it on your own labels.",
     no_args_is_help=True,
     add_completion=False,
@@ -29,7 +43,10 @@ Axes = Annotated[
 Device = Annotated[str, typer.Option(help="cuda, mps, cpu, or auto for the best that works.")]
 ObjectSize = Annotated[
     float | None,
-    typer.Option(help="Typical diameter of the objects in pixels: the image is rescaled to what the model knows."),
+    typer.Option(
+        metavar="PIXELS",
+        help="Typical diameter of the objects in pixels: the image is rescaled to what the model knows.",
+    ),
 ]
 
 

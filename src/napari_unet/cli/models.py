@@ -11,7 +11,7 @@ from napari_unet.cli.app import Json, app
 from napari_unet.errors import UNetError
 
 
-@app.command()
+@app.command(short_help="List the models there are: those shipped and your own.")
 def models(as_json: Json = False) -> None:
     """List the models that can be named: those shipped and your own."""
     from napari_unet.models import list_models, read_spec
@@ -30,8 +30,10 @@ def models(as_json: Json = False) -> None:
         typer.echo(f"{name:<20}{spec.spatial_dims}-D {spec.task}: {kinds:<24}{path}")
 
 
-@app.command()
-def info(model: Annotated[str, typer.Argument(help="A model's name or its file.")], as_json: Json = False) -> None:
+@app.command(epilog="Example: napari-unet info nuclei")
+def info(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or its file.")], as_json: Json = False
+) -> None:
     """Tell what a model is: its inputs, maps, scores and history."""
     from napari_unet.models import file_hash, model_path, read_spec
 

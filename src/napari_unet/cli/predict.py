@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from napari_unet.prediction import Batch
 
 
-@app.command(cls=PredictCommand)
+@app.command(
+    cls=PredictCommand, epilog="Example: napari-unet predict images/ -m nuclei -o labels/ --measure objects.csv"
+)
 def predict(
     ctx: typer.Context,
     images: Annotated[
         list[Path],
-        typer.Argument(help="Images (TIFF, OME-TIFF, OME-Zarr, PNG), folders of them, or patterns ('*.tif')."),
+        typer.Argument(
+            metavar="IMAGES", help="Images (TIFF, OME-TIFF, OME-Zarr, PNG), folders of them, or patterns ('*.tif')."
+        ),
     ],
     output: Annotated[
         Path | None,

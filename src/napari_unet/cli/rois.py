@@ -10,9 +10,9 @@ import typer
 from napari_unet.cli.app import app
 
 
-@app.command("export-rois")
+@app.command("export-rois", short_help="Write the outlines in label images for Fiji.")
 def export_rois(
-    labels: Annotated[list[Path], typer.Argument(help="Label images, folders of them, or patterns.")],
+    labels: Annotated[list[Path], typer.Argument(metavar="LABELS", help="Label images, folders of them, or patterns.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for the files. Default: beside each label image.")
     ] = None,

@@ -11,7 +11,7 @@ import typer
 from napari_unet.cli.app import Json, app
 
 
-@app.command()
+@app.command(short_help="Check this machine, and say what to do about each problem.")
 def doctor(as_json: Json = False) -> None:
     """Check this machine: versions, Qt, OpenGL, devices, memory; and what to do about each problem."""
     from napari_unet.gui.doctor import examine
@@ -28,7 +28,7 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(short_help="Open napari with an image of nuclei and the panel.")
 def demo(
     output: Annotated[
         Path | None,

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from napari_unet.models import Model, ModelSpec
     from napari_unet.training import TrainConfig
 
-Images = Annotated[Path, typer.Argument(help="Folder of images.")]
+Images = Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images.")]
 Labels = Annotated[
     Path | None,
     typer.Argument(
+        metavar="LABELS",
         help="Folder of label images with the same names. "
-        "Left out: they lie beside their images and end in _masks, _cp_masks, _labels or -labels."
+        "Left out: they lie beside their images and end in _masks, _cp_masks, _labels or -labels.",
     ),
 ]
 Output = Annotated[
@@ -57,7 +58,7 @@ Device = Annotated[str | None, typer.Option(help="cuda, mps, cpu, or auto for th
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: all cores.")]
 
 
-@app.command()
+@app.command(epilog="Example: napari-unet train images/ labels/ -o mine.safetensors --minutes 60")
 def train(
     images: Images,
     output: Output,
@@ -71,7 +72,7 @@ def train(
         str | None, typer.Option(help="Names of the classes 1, 2, ..., or of the object, separated by commas.")
     ] = None,
     dims: Annotated[
-        int | None, typer.Option(help="2 (default): a model of planes, 3: of volumes.", min=2, max=3)
+        int | None, typer.Option(help="2 (default): a model of planes, 3: of volumes.", min=2, max=3, metavar="2|3")
     ] = None,
     recipe: Annotated[
         Literal["ronneberger2015"] | None,
@@ -122,7 +123,9 @@ def train(
     run_training(training, files, name=spec.name, task=spec.task, as_json=as_json)
 
 
-@app.command("fine-tune")
+@app.command(
+    "fine-tune", epilog="Example: napari-unet fine-tune images/ labels/ -m nuclei -o mine.safetensors --minutes 5"
+)
 def fine_tune(
     images: Images,
     output: Output,
@@ -131,8 +134,9 @@ def fine_tune(
     add_class: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="A class that the model is to learn besides its own: the next number in the labels. "
-            "Give it once for each."
+            "Give it once for each.",
         ),
     ] = None,
     config: Config = None,
@@ -149,7 +153,9 @@ def fine_tune(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model further on images and their labels: it needs few of them, and minutes.
+    """Train a model further on your own labels.
+
+    It needs few images, and minutes.
 
     The model itself is not changed. In the end both are compared on objects that were held out.
     """
