@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.store import Store, open_store, read_about
     from napari_unet.correction.through_z import extend_object, interpolate_object
     from napari_unet.correction.tools import cut_object, fill_holes, merge_objects, split_object
+    from napari_unet.correction.versions import LabelVersion, keep_version, list_versions, load_version
     from napari_unet.correction.writer import Saving
 
 _HOMES = {
@@ -54,6 +55,7 @@ _HOMES = {
     "store": ["Store", "open_store", "read_about"],
     "through_z": ["extend_object", "interpolate_object"],
     "tools": ["cut_object", "fill_holes", "merge_objects", "split_object"],
+    "versions": ["LabelVersion", "keep_version", "list_versions", "load_version"],
     "writer": ["Saving"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -65,6 +67,7 @@ __all__ = [
     "Entry",
     "ImageIdentity",
     "Journal",
+    "LabelVersion",
     "ObjectTable",
     "Place",
     "Project",
@@ -89,6 +92,9 @@ __all__ = [
     "identify",
     "import_labels",
     "interpolate_object",
+    "keep_version",
+    "list_versions",
+    "load_version",
     "mark",
     "merge_objects",
     "object_box",

@@ -80,6 +80,10 @@ class ClassDocument(Document):
         self._perform(Edit(box, before, after, status, status, SEGMENT))
         self._prediction.refresh()
 
+    def proposed(self) -> NDArray[Any]:
+        """Return a copy of the predicted classes, under the strokes too."""
+        return np.array(self._prediction.data)
+
     def counts(self) -> tuple[int, int]:
         """Return the number of annotated voxels, twice: painting is correcting."""
         return self._count, self._count

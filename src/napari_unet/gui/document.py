@@ -111,6 +111,10 @@ class Document(ABC):
     def fill(self, predicted: NDArray[Any], box: Box) -> None:
         """Take over a prediction, in `box`, wherever nothing is checked, as one undoable step."""
 
+    def proposed(self) -> NDArray[Any]:
+        """Return a copy of the labels such that `fill` can bring them back."""
+        return self._labels.copy()
+
     def clear(self) -> None:
         """Begin anew, as one undoable step."""
         labels, status = self._labels, self.status

@@ -43,6 +43,8 @@ class Learning:
         self._workbench = workbench
         self._session = workbench.session
         self._candidate: Trained | None = None
+        self._old: tuple[Model, str] | None = None
+        """What was in use when the training began, and its name."""
         self._preview: Labels | None = None
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
@@ -83,6 +85,7 @@ class Learning:
 
         if document is not None:
             self._taught[document] = document.corrections
+        self._old = (model, session.model) if model is not None else None
         session.newer = 0
         bench.jobs.start(
             "training",
@@ -115,8 +118,11 @@ class Learning:
         except UNetError as error:
             problem = f"The new model is in use until napari closes, but it is not saved. {error}"
         self._drop_preview()
-        self._workbench.use_model(model)
-        self._workbench.segmenting.segment()
+        bench = self._workbench
+        bench.use_model(model)
+        if bench.document is not None and self._old is not None:
+            bench.versions.keep(bench.document, *self._old)
+        bench.segmenting.segment()
         if problem:
             self._session.say(problem, problem=True)
 

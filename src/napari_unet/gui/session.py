@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from psygnal import SignalGroupDescriptor
 
 if TYPE_CHECKING:
+    from napari_unet.correction import LabelVersion
     from napari_unet.prediction import Estimate
 
 __all__ = ["JobState", "Scope", "Session", "Tool", "Trial"]
@@ -103,6 +104,8 @@ class Session:
         Corrections that were made after the last training had taken its copy.
     step_seconds : float
         What a step of a training costs on this machine; 0 until it is known.
+    versions : tuple of LabelVersion
+        Models that one can go back to, with the labels they had left; the latest first.
     question : str
         What the user must choose before work on this image can begin: it has other pixels than its corrections.
     strip : str
@@ -145,6 +148,7 @@ class Session:
     enough: bool = False
     newer: int = 0
     step_seconds: float = 0.0
+    versions: tuple[LabelVersion, ...] = ()
     question: str = ""
     strip: str = ""
     restorable: bool = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pyqtgraph
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QComboBox, QMenu
 from superqt import QCollapsible
 
 from napari_unet.events import StepDone, Validated
@@ -64,10 +66,17 @@ class TrainPanel(Section):
         self.add(row(self.minutes, self.forecast, stretch=(0, 1)))
         self.add(self.verdict)
         self.add(row(self.compare, self.use_new, self.keep_old, stretch=(1, 1, 1)))
+        self.back = button("Back", self._go_back, name="back")
+        self.more_versions = button(
+            "Versions", self._show_versions, name="versions", tooltip="Every model that was replaced, with its labels."
+        )
+        self.menu = QMenu(self)
+        self.menu.setObjectName("versions_menu")
+        self.add(row(self.back, self.more_versions, stretch=(3, 1)))
         self.add(self.folded)
         self.minutes.currentIndexChanged.connect(self._render)
         for name in ("image", "model", "training", "prediction", "checked", "corrected", "newer", "step_seconds",
-                     "enough", "has_preview", "verdict", "segmented"):  # fmt: skip
+                     "enough", "versions", "has_preview", "verdict", "segmented"):  # fmt: skip
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
@@ -99,8 +108,36 @@ class TrainPanel(Section):
         self.use_new.setEnabled(session.prediction is JobState.IDLE)
         for one, advice in ((self.use_new, "use"), (self.keep_old, "keep"), (self.compare, "unsure")):
             set_highlight(one, session.has_preview and session.advice == advice)
+        self._render_versions(may_go_back=not session.has_preview and session.prediction is JobState.IDLE)
         set_highlight(self.train, session.checked > 0 and not busy and not session.has_preview)
         set_highlight(self.stop, busy and session.enough)
+
+    def _render_versions(self, *, may_go_back: bool) -> None:
+        versions = self._session.versions
+        self.back.setVisible(bool(versions))
+        self.more_versions.setVisible(len(versions) > 1)
+        for one in (self.back, self.more_versions):
+            one.setEnabled(may_go_back)
+        if versions:
+            name = versions[0].model
+            room = self.back.fontMetrics().horizontalAdvance("n" * 22)
+            short = self.back.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, room)
+            self.back.setText(f"Back to {short}")
+            self.back.setToolTip(
+                f"Use {name!r} again, with the labels it had left; what is checked stays. Control-Z undoes the labels."
+            )
+
+    def _go_back(self) -> None:
+        if self._session.versions:
+            self._workbench.versions.go_back(self._session.versions[0].model)
+
+    def _show_versions(self) -> None:
+        self.menu.clear()
+        for one in self._session.versions:
+            when = time.strftime("%d %b %H:%M", time.localtime(one.when))
+            action: Any = self.menu.addAction(f"{one.model}, until {when}, {one.checked} checked")
+            action.triggered.connect(lambda _checked=False, name=one.model: self._workbench.versions.go_back(name))
+        self.menu.popup(self.more_versions.mapToGlobal(QPoint(0, self.more_versions.height())))
 
     def _what_to_train_on(self) -> str:
         session, spec = self._session, self._workbench.spec

@@ -30,6 +30,7 @@ from napari_unet.gui.session import Session, Tool
 from napari_unet.gui.sizing import Sizing
 from napari_unet.gui.trying import Trying
 from napari_unet.gui.tuning import Tuning
+from napari_unet.gui.versions import Versions
 from napari_unet.models import ModelSpec, NetworkSpec, list_models, load_model, named_classes
 from napari_unet.prediction import PredictConfig
 
@@ -69,6 +70,7 @@ class Workbench:
     segmenting : Segmenting
     correcting : Correcting
     learning : Learning
+    versions : Versions
     tuning : Tuning
     estimating : Estimating
     forecast : Forecast
@@ -94,6 +96,7 @@ class Workbench:
         self.segmenting = Segmenting(self)
         self.correcting = Correcting(self)
         self.learning = Learning(self)
+        self.versions = Versions(self)
         self.tuning = Tuning(self)
         self.estimating = Estimating(self)
         self.forecast = Forecast(self)
@@ -365,6 +368,7 @@ class Workbench:
         session.segmented = document is not None and document.has_labels
         session.restorable = session.restorable and document is None
         session.newer = self.learning.newer_corrections()
+        session.versions = self.versions.offered()
         if document is not None and document.store is not None:
             document.store.remember(
                 checked=session.checked,

@@ -1,0 +1,46 @@
+"""Labels of replaced models beside the corrections."""
+
+import numpy as np
+import pytest
+
+from napari_unet.correction import has_store, identify, keep_version, list_versions, load_version, open_store
+from napari_unet.errors import StoreError
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 600, 20), (1, 1)])
+def test_labels_come_back_as_they_were(tmp_path, rng, shape):
+    first, second = (rng.integers(0, 1000, shape).astype(np.int32) for _ in range(2))
+    keep_version(tmp_path, first, "nuclei", checked=3)
+    keep_version(tmp_path, second, "my cells-2")
+    found = list_versions(tmp_path)
+    assert [(one.model, one.checked) for one in found] == [("my cells-2", 0), ("nuclei", 3)]
+    np.testing.assert_array_equal(load_version(found[1], shape), first)
+    # kept again, it takes the place of the earlier one
+    keep_version(tmp_path, second, "nuclei")
+    assert [one.model for one in list_versions(tmp_path)] == ["nuclei", "my cells-2"]
+    np.testing.assert_array_equal(load_version(list_versions(tmp_path)[0], shape), second)
+
+
+def test_what_is_damaged_or_does_not_fit(tmp_path):
+    version = keep_version(tmp_path, np.ones((4, 4), np.int32), "nuclei")
+    with pytest.raises(StoreError, match="another size"):
+        load_version(version, (4, 5))
+    keep_version(tmp_path, np.ones((4, 4), np.int32), "other")
+    (version.path / "zarr.json").write_text("{")
+    assert [one.model for one in list_versions(tmp_path)] == ["other"]
+    with pytest.raises(StoreError, match="segment again"):
+        load_version(version, (4, 4))
+    with pytest.raises(StoreError, match="Make room"):
+        keep_version(tmp_path / "missing", np.ones((4, 4), np.int32), "nuclei")
+
+
+def test_a_store_with_versions_opens_again(tmp_path, rng):
+    identity = identify(rng.integers(0, 9, (8, 8)), "YX", path=tmp_path / "a.tif", name="a")
+    store = open_store(identity, kind="nucleus")
+    keep_version(store.path, np.ones((8, 8), np.int32), "nuclei")
+    store.close()
+    assert has_store(identity, "nucleus")
+    store = open_store(identity, kind="nucleus")
+    assert len(list_versions(store.path)) == 1
+    assert store.notice == ""
+    store.close()
