@@ -20,7 +20,7 @@ from napari_unet.errors import CheckpointError, TrainingError
 from napari_unet.events import Event, Notice, StepDone, Validated
 from napari_unet.models import load_model_file
 from napari_unet.network import UNet
-from napari_unet.training import estimate, run, timing, trust, validation
+from napari_unet.training import estimate, read_unfinished, run, timing, trust, validation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,8 +65,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
 
 
-@pytest.mark.usefixtures("every_step")
-@pytest.mark.parametrize("cut", [1, 7])
+@pytest.mark.parametrize("cut", [1, 6, 12])
 def test_training_broken_off_goes_on_as_if_nothing_had_happened(
     cut: int, tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, tmp_path: Path
 ) -> None:
@@ -77,10 +76,13 @@ def test_training_broken_off_goes_on_as_if_nothing_had_happened(
     steps = iter_train(samples, config, spec=spec, checkpoint=file)
     while True:
         event = next(steps)
-        if isinstance(event, StepDone) and event.step == cut + 1:
-            steps.close()  # what came after the last checkpoint is lost
+        if isinstance(event, StepDone) and event.step == cut:
+            steps.close()  # as a window does that goes away
             break
-    assert file.exists()
+    unfinished = read_unfinished(file)
+    assert unfinished is not None
+    assert (unfinished.model, unfinished.steps, unfinished.progress) == ("tiny", cut, f"{cut} of 12 steps")
+    assert unfinished.config.changed(batch=4) == unfinished.config
     events, resumed = drain(iter_train(samples, config, spec=spec, checkpoint=file))
     assert kinds(events) == ["resumed"]
     assert losses(events) == losses(undisturbed.history)[cut:]
@@ -146,6 +148,21 @@ def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("every_step")
+def test_how_far_a_training_had_come(tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, tmp_path: Path) -> None:
+    assert read_unfinished(tmp_path / "none") is None
+    file = tmp_path / "run"
+    file.write_bytes(b"cut off")
+    assert read_unfinished(file) is None
+    file.unlink()
+    steps = iter_train(disc_samples(1), quick(minutes=4, steps=None), spec=tiny_spec(), checkpoint=file)
+    next(steps)
+    steps.close()
+    unfinished = read_unfinished(file)
+    assert unfinished is not None
+    assert unfinished.progress == "0 of 4 min"
+    assert unfinished.config.minutes == 4
+
+
 def test_checkpoint_of_another_training_or_a_damaged_one_is_refused(
     tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, tmp_path: Path
 ) -> None:

@@ -129,14 +129,17 @@ class Jobs:
 
 def _paused_by(core: Generator[Any, None, Any], gate: StopFlag | None) -> Generator[Any, None, Any]:
     """Run a generator, waiting between two of its steps while the gate is down."""
-    while True:
-        if gate is not None:
-            gate.wait()
-        try:
-            event = next(core)
-        except StopIteration as done:
-            return done.value
-        yield event
+    try:
+        while True:
+            if gate is not None:
+                gate.wait()
+            try:
+                event = next(core)
+            except StopIteration as done:
+                return done.value
+            yield event
+    finally:
+        core.close()
 
 
 def _time(seconds: float) -> str:

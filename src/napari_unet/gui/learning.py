@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from napari_unet.annotation import Status
-from napari_unet.errors import UNetError
+from napari_unet.errors import CheckpointError, UNetError
+from napari_unet.events import Notice
 from napari_unet.gui.forecast import how_to_compute
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.layers import make_overlay
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.verdict import advice_on, verdict_on
 from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
-from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train
+from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train, read_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -45,48 +47,84 @@ class Learning:
         self._candidate: Trained | None = None
         self._old: tuple[Model, str] | None = None
         """What was in use when the training began, and its name."""
+        self._path: Path | None = None
+        self._looked_at: tuple[Any, str] = (None, "")
         self._preview: Labels | None = None
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
+        self._session.events.training.connect(self._look_for_unfinished)
 
     def train(self, minutes: float | None = 5.0, steps: int | None = None) -> None:
-        """Learn from what is checked, in the background."""
+        """Learn from what is checked, in the background; what was broken off before is forgotten."""
+        session = self._session
+        samples = self._samples()
+        if samples:
+            machine = how_to_compute(session.device, session.precision)
+            _forget(self._checkpoint())
+            self._start(samples, TrainConfig(minutes=None if steps else minutes, steps=steps, **machine))
+
+    def resume(self) -> None:
+        """Go on with a training that was broken off; afresh, if what it learned from is another now."""
+        path = self._checkpoint()
+        unfinished = read_unfinished(path) if path is not None else None
+        if unfinished is None:
+            self._session.say("There is no training to go on with. Press Train.")
+            return
+        samples = self._samples()
+        if samples:
+            self._start(samples, unfinished.config)
+
+    def _samples(self) -> list[Annotated]:
+        """Return copies of what is checked; none where the training cannot start, which is said."""
         bench, session = self._workbench, self._session
         if session.training is not JobState.IDLE:
             session.say("Already training. Stop it first.")
-            return
+            return []
         if session.has_preview:
             session.say("First say what becomes of the new model: Use new, or Keep old.")
-            return
+            return []
         spec, document = bench.spec, bench.document
         try:
             samples = [] if document is None or spec is None else document.snapshot(spec, bench.object_size)
         except UNetError as error:
             session.say(str(error), problem=True)
-            return
+            return []
         if not samples or spec is None:
             session.say(f"Nothing is checked yet. {ask_for_truth(spec)}", problem=True)
-            return
+            return []
         problem = _missing_truth(samples, spec)
         if problem is not None:
             session.say(problem, problem=True)
-            return
-        machine = how_to_compute(session.device, session.precision)
-        config = TrainConfig(minutes=None if steps else minutes, steps=steps, **machine)
-        model = bench.model
+            return []
+        return samples
 
-        of_the_folder = bench.projects.samples(spec)
+    def _start(self, samples: list[Annotated], config: TrainConfig) -> None:
+        bench, session = self._workbench, self._session
+        model, spec, document, path = bench.model, bench.spec, bench.document, self._checkpoint()
+        assert spec is not None
+        assert document is not None  # the samples are of it
+
+        everything = list(samples)
+
+        def learn(stop: StopFlag) -> Generator[Any, None, Trained]:
+            if model is None:
+                start = _start_for(spec)
+                return (yield from iter_train(everything, config, spec=spec, start=start, stop=stop, checkpoint=path))
+            base = _base_of(model)
+            return (yield from iter_fine_tune(base, everything, config, in_use=model, stop=stop, checkpoint=path))
 
         def run(stop: StopFlag) -> Generator[Any, None, Trained]:
-            everything = [*samples, *of_the_folder]
-            if model is None:
-                return (yield from iter_train(everything, config, spec=spec, start=_start_for(spec), stop=stop))
-            return (yield from iter_fine_tune(_base_of(model), everything, config, in_use=model, stop=stop))
+            everything.extend(bench.projects.samples(spec))
+            try:
+                return (yield from learn(stop))
+            except CheckpointError:
+                _forget(path)
+                yield Notice("What is checked has changed since it was broken off: the training starts afresh.")
+                return (yield from learn(stop))
 
-        if document is not None:
-            self._taught[document] = document.corrections
+        self._taught[document] = document.corrections
         self._old = (model, session.model) if model is not None else None
-        session.newer = 0
+        self._path, session.newer = path, 0
         bench.jobs.start(
             "training",
             run,
@@ -100,6 +138,27 @@ class Learning:
         if document is None or document not in self._taught:
             return 0
         return abs(document.corrections - self._taught[document])
+
+    def unfinished(self) -> str:
+        """Return how far a training of this document and this model had come that was broken off; else nothing."""
+        path, session = self._checkpoint(), self._session
+        try:
+            key = (path, path.stat().st_mtime_ns, session.model) if path is not None else None
+        except OSError:
+            key = None
+        if key is None:
+            return ""
+        if key != self._looked_at[0]:
+            found, spec = read_unfinished(key[0]), self._workbench.spec
+            fits = found is not None and spec is not None and found.model in (spec.name, spec.provenance.get("parent"))
+            self._looked_at = key, found.progress if found is not None and fits else ""
+        return self._looked_at[1]
+
+    def _checkpoint(self) -> Path | None:
+        """Return where the state of a training is kept: beside the corrections, without which nothing can go on."""
+        document = self._workbench.document
+        store = document.store if document is not None else None
+        return store.path / "training.checkpoint" if store is not None and not store.read_only else None
 
     def stop(self) -> None:
         """End the training after the step in progress, with the best so far."""
@@ -179,6 +238,18 @@ class Learning:
             self._workbench.viewer.layers.remove(preview)
         self._session.verdict = self._session.advice = ""
         self._session.has_preview = False
+        _forget(self._path)
+        self._look_for_unfinished()
+
+    def _look_for_unfinished(self) -> None:
+        self._session.unfinished = self.unfinished()
+
+
+def _forget(checkpoint: Path | None) -> None:
+    """Remove a checkpoint. One that cannot be removed does no harm: it is refused, or takes up this training."""
+    with suppress(OSError):
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
 
 
 def _missing_truth(samples: Sequence[Annotated], spec: ModelSpec) -> str | None:

@@ -104,6 +104,8 @@ class Session:
         Corrections that were made after the last training had taken its copy.
     step_seconds : float
         What a step of a training costs on this machine; 0 until it is known.
+    unfinished : str
+        How far a training had come that was broken off and can go on; empty without one.
     versions : tuple of LabelVersion
         Models that one can go back to, with the labels they had left; the latest first.
     question : str
@@ -148,6 +150,7 @@ class Session:
     enough: bool = False
     newer: int = 0
     step_seconds: float = 0.0
+    unfinished: str = ""
     versions: tuple[LabelVersion, ...] = ()
     question: str = ""
     strip: str = ""

@@ -34,6 +34,10 @@ class TrainPanel(Section):
         self.stop = button(
             "Stop", workbench.learning.stop, name="stop", tooltip="End after this step, with the best so far."
         )
+        self.resume = button(
+            "Continue training", self._resume, name="resume",
+            tooltip="Go on with the training that was broken off. Train begins a new one.",
+        )  # fmt: skip
         self.minutes = QComboBox()
         self.minutes.setObjectName("minutes")
         self.minutes.addItems([f"{n} min" for n in _MINUTES])
@@ -62,6 +66,7 @@ class TrainPanel(Section):
             name="keep_old",
             tooltip="Forget the new model; nothing has changed.",
         )
+        self.add(self.resume)
         self.add(row(self.train, self.stop, stretch=(3, 1)))
         self.add(row(self.minutes, self.forecast, stretch=(0, 1)))
         self.add(self.verdict)
@@ -76,7 +81,7 @@ class TrainPanel(Section):
         self.add(self.folded)
         self.minutes.currentIndexChanged.connect(self._render)
         for name in ("image", "model", "training", "prediction", "checked", "corrected", "newer", "step_seconds",
-                     "enough", "versions", "has_preview", "verdict", "segmented"):  # fmt: skip
+                     "enough", "versions", "unfinished", "has_preview", "verdict", "segmented"):  # fmt: skip
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
@@ -87,6 +92,14 @@ class TrainPanel(Section):
     def _train(self) -> None:
         self.curve.clear()
         self._workbench.learning.train(minutes=_MINUTES[self.minutes.currentIndex()])
+        self._show_curve()
+
+    def _resume(self) -> None:
+        self.curve.clear()
+        self._workbench.learning.resume()
+        self._show_curve()
+
+    def _show_curve(self) -> None:
         if self._session.training is not JobState.IDLE:
             self.folded.expand(animate=False)
 
@@ -109,7 +122,12 @@ class TrainPanel(Section):
         for one, advice in ((self.use_new, "use"), (self.keep_old, "keep"), (self.compare, "unsure")):
             set_highlight(one, session.has_preview and session.advice == advice)
         self._render_versions(may_go_back=not session.has_preview and session.prediction is JobState.IDLE)
-        set_highlight(self.train, session.checked > 0 and not busy and not session.has_preview)
+        may_train = not busy and not session.has_preview
+        may_resume = may_train and bool(session.unfinished)
+        self.resume.setVisible(may_resume)
+        self.resume.setText(f"Continue training ({session.unfinished})")
+        set_highlight(self.resume, may_resume)
+        set_highlight(self.train, session.checked > 0 and may_train and not may_resume)
         set_highlight(self.stop, busy and session.enough)
 
     def _render_versions(self, *, may_go_back: bool) -> None:

@@ -369,6 +369,7 @@ class Workbench:
         session.restorable = session.restorable and document is None
         session.newer = self.learning.newer_corrections()
         session.versions = self.versions.offered()
+        session.unfinished = self.learning.unfinished()
         if document is not None and document.store is not None:
             document.store.remember(
                 checked=session.checked,

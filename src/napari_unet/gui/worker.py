@@ -36,9 +36,10 @@ class Job:
 
     Notes
     -----
-    `quit` on a napari worker does not close its generator, so a job is stopped through a flag that the
-    generator polls. Qt workers swallow `RuntimeError`, so every error becomes one of ours. napari keeps every
-    worker for as long as its window lives, so a job that is over lets go of what it was made of.
+    `quit` on a napari worker does not close its generator: it is closed here, in its own thread, so that it can keep
+    what it has reached. A job is stopped through a flag that the generator polls. Qt workers swallow
+    `RuntimeError`, so every error becomes one of ours. napari keeps every worker for as long as its window lives, so
+    a job that is over lets go of what it was made of.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class Job:
             "error": on_error,
             "end": on_end,
         }
-        self._worker = create_worker(_Task(name, _guarded(make, self._stop)), _start_thread=False)
+        work = _guarded(make, self._stop, lambda: bool(self._worker.abort_requested))
+        self._worker = create_worker(_Task(name, work), _start_thread=False)
         # the function keeps the job alive as long as its worker; methods are held weakly
         self._worker.yielded.connect(lambda event: self._tell("event", event))
         self._worker.returned.connect(self._sort_out)
@@ -120,13 +122,13 @@ class _Failure:
 
 
 def _guarded(
-    make: Callable[[StopFlag], Generator[Any, None, Any]], stop: StopFlag
+    make: Callable[[StopFlag], Generator[Any, None, Any]], stop: StopFlag, is_over: Callable[[], bool]
 ) -> Callable[[], Generator[Any, None, Any]]:
     once = [make]
 
     def run() -> Generator[Any, None, Any]:
         try:
-            return (yield from once.pop()(stop))
+            return (yield from _until(once.pop()(stop), is_over))
         except UNetError as error:
             return _Failure(str(error))
         except Exception as error:
@@ -135,3 +137,15 @@ def _guarded(
                             "Nothing is lost; try again, and report it if it comes back.")  # fmt: skip
 
     return run
+
+
+def _until(core: Generator[Any, None, Any], is_over: Callable[[], bool]) -> Generator[Any, None, Any]:
+    """Run a generator and close it as soon as nobody will ask for more."""
+    while True:
+        try:
+            event = next(core)
+        except StopIteration as done:
+            return done.value
+        if is_over():
+            core.close()
+        yield event

@@ -2,6 +2,7 @@
 
 from napari_unet.training.augment import AugmentConfig
 from napari_unet.training.border import border_weights
+from napari_unet.training.checkpoint import Unfinished, read_unfinished
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.loop import Trained, fine_tune, iter_fine_tune, iter_train, train
 from napari_unet.training.metrics import average_precision, checked_diameter, iou, match_objects, median_diameter
@@ -16,6 +17,7 @@ __all__ = [
     "Paired",
     "TrainConfig",
     "Trained",
+    "Unfinished",
     "average_precision",
     "border_weights",
     "checked_diameter",
@@ -26,6 +28,7 @@ __all__ = [
     "iter_train",
     "match_objects",
     "median_diameter",
+    "read_unfinished",
     "train",
     "with_classes",
 ]

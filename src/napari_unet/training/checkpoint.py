@@ -6,16 +6,17 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 from napari_unet.errors import CheckpointError
 from napari_unet.events import Event, Notice, Score, StepDone, Validated
+from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,14 +25,40 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.models import Model
-    from napari_unet.training.config import TrainConfig
     from napari_unet.training.sampling import Field
 
-__all__ = ["fingerprint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Unfinished", "fingerprint", "read_checkpoint", "read_unfinished", "write_checkpoint"]
 
 _DOCUMENT = "document"
 _VERSION = 1
 _EVENTS = {kind.__name__: kind for kind in (StepDone, Validated, Notice)}
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A training that was broken off.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model that it started from, or that was trained from scratch.
+    config : TrainConfig
+        Its settings: with these it goes on.
+    minutes, steps : float, int
+        How far it had come.
+    """
+
+    model: str
+    config: TrainConfig
+    minutes: float
+    steps: int
+
+    @property
+    def progress(self) -> str:
+        """How far it had come, in words: "3 of 5 min", "20 of 300 steps"."""
+        if self.config.steps is not None:
+            return f"{self.steps} of {self.config.steps} steps"
+        return f"{self.minutes:.0f} of {self.config.minutes or 5.0:.0f} min"
 
 
 def fingerprint(config: TrainConfig, model: Model, fields: Sequence[Field]) -> str:
@@ -112,6 +139,22 @@ def read_checkpoint(path: Path, of: str) -> tuple[dict[str, Tensor], dict[str, A
             "Delete it, or choose another file, to start this training from the beginning."
         )
     return tensors, document["state"], history
+
+
+def read_unfinished(path: str | Path) -> Unfinished | None:
+    """Return what a checkpoint is of, without reading its weights; None if there is none that can go on.
+
+    Parameters
+    ----------
+    path : path
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads(file.get_tensor(_DOCUMENT).numpy().tobytes())["state"]
+        config = TrainConfig.model_validate(state["config"])
+        return Unfinished(state["model"], config, state["budget"]["elapsed"] / 60, state["trainer"]["steps_done"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _event(kind: str, values: dict[str, Any]) -> Event:

@@ -138,23 +138,12 @@ class Run:
         """Train; yields what happens."""
         budget = Budget(self._config)
         yield from self._prepare(budget)
-        saved_at, ended = time.monotonic(), False
-        while budget.left > 0 and not ended:
-            started = time.perf_counter()
-            happened = self._trainer.step(budget)
-            self._step_times.append(time.perf_counter() - started)
-            yield from self._note(*happened)
-            self._look_for_stop()
-            if self.stopped:
-                yield from self._save(budget)
-            if self.held_out and budget.validation_is_due(self.stopped):
-                yield from self._validate(budget)
-                self._look_for_stop()
-            patience = self._config.patience
-            ended = self.stopped or (patience is not None and self._best.without_gain >= patience)
-            if not ended and time.monotonic() >= saved_at + CHECKPOINT_SECONDS:
-                yield from self._save(budget)
-                saved_at = time.monotonic()
+        try:
+            yield from self._steps(budget)
+        except GeneratorExit:
+            # whoever drains it goes away, a window that is closed for example: it can go on from here
+            list(self._save(budget))
+            raise
 
     def result(self) -> Model:
         """Return the best weights on the held-out areas, else the last ones."""
@@ -208,6 +197,27 @@ class Run:
                 f"Going on from step {self._trainer.steps_done}, where the training was broken off.", "resumed"
             )
 
+    def _steps(self, budget: Budget) -> Iterator[Event]:
+        saved_at, ended = time.monotonic(), False
+        if self.held_out and self.history and budget.validation_is_due(False):
+            yield from self._validate(budget)  # it was broken off before it came to that
+        while budget.left > 0 and not ended:
+            started = time.perf_counter()
+            happened = self._trainer.step(budget)
+            self._step_times.append(time.perf_counter() - started)
+            yield from self._note(*happened)
+            self._look_for_stop()
+            if self.stopped:
+                yield from self._save(budget)
+            if self.held_out and budget.validation_is_due(self.stopped):
+                yield from self._validate(budget)
+                self._look_for_stop()
+            patience = self._config.patience
+            ended = self.stopped or (patience is not None and self._best.without_gain >= patience)
+            if not ended and time.monotonic() >= saved_at + CHECKPOINT_SECONDS:
+                yield from self._save(budget)
+                saved_at = time.monotonic()
+
     def _note(self, *events: Event) -> Iterator[Event]:
         for event in events:
             self.history.append(event)
@@ -242,6 +252,8 @@ class Run:
             "trainer": self._trainer.state(),
             "budget": budget.state(),
             "best": {"value": best.value, "without_gain": best.without_gain, "told": best.told},
+            "model": self.spec.name,
+            "config": self._config.model_dump(mode="json"),
         }
         try:
             write_checkpoint(self._path, self._of, tensors, state, self.history)
