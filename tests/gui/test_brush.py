@@ -46,7 +46,7 @@ def test_a_stroke_on_background_is_new_and_one_on_an_object_extends_it(painter):
     assert after[32, 40] == number
     np.testing.assert_array_equal(user.status == 1, np.isin(after, (6, number)))
     assert (user.session.checked, user.session.corrected) == (2, 2)
-    assert user.panel.correct.counts.text() == "2 checked, 2 corrected"
+    assert user.panel.correct.counts.text() == "2 of 6 objects checked, 2 corrected"
     # an id that was used once never comes back
     user.press("undo")
     user.press("undo")

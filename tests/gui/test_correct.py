@@ -166,4 +166,4 @@ def test_nothing_is_complete_before_there_are_labels(user):
     user.until(lambda: complete_text(user) == "View is complete: 0 objects")
     user.press("complete")
     assert (user.status == 1).all()
-    assert user.panel.correct.counts.text() == "0 checked, 0 corrected"
+    assert user.panel.correct.counts.text() == "0 of 0 objects checked, 0 corrected"

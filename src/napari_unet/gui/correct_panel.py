@@ -2,68 +2,89 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QWidget
 
+from napari_unet.correction import tell_counts
 from napari_unet.gui.session import Scope, Tool
-from napari_unet.gui.widgets import Section, button, row, set_choices, wrapped_label
+from napari_unet.gui.tools import ACTION_KEYS, TOOLS
+from napari_unet.gui.widgets import Section, button, narrow, row, set_choices, wrapped_label
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_unet.gui.workbench import Workbench
 
 __all__ = ["CorrectPanel"]
 
+_COLUMNS = 3
+
 
 class CorrectPanel(Section):
-    """The tools, and what is checked so far."""
+    """The tools, what is checked so far, and where to look next."""
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__("2  Correct")
         self._workbench = workbench
         self._session = workbench.session
+        correcting = workbench.correcting
         self.tools = {
-            Tool.DRAW: self._tool("Draw", Tool.DRAW, "Draw a new object, or extend the one where the stroke starts."),
-            Tool.BACKGROUND: self._tool(
-                "Background",
-                Tool.BACKGROUND,
-                "Erase, and tell that nothing is here; also where nothing was found.",
-            ),
-            Tool.DELETE: self._tool("Delete", Tool.DELETE, "Click an object that is not there."),
-            Tool.CONFIRM: self._tool(
-                "Object is right", Tool.CONFIRM, "Click objects that are outlined as they should be."
-            ),
+            tool: button(
+                info.text,
+                partial(self._choose, tool),
+                name=f"tool_{tool.value}",
+                tooltip=f"{info.does} Key: {_spelled(info.key)}.",
+                checkable=True,
+            )
+            for tool, info in TOOLS.items()
         }
         self.classes = QComboBox()
         self.classes.setObjectName("classes")
         self.classes.setToolTip("The class to paint next.")
-        self.complete = button("View is complete", self._complete_view, name="complete")
-        self.complete_more = QComboBox()
+        self.complete = button("View is complete", correcting.complete, name="complete")
+        self.complete_more = narrow(QComboBox())
         self.complete_more.setObjectName("complete_scope")
         self.complete_more.addItems(["view", "slice", "image"])
-        self.undo = button(
-            "Undo", workbench.correcting.undo, name="undo", tooltip="Take back the last change (Control-Z)."
+        self.undo = self._action("Undo", correcting.undo, "undo", "Take back the last change.")
+        self.redo = self._action("Redo", correcting.redo, "redo", "Make it again.")
+        self.next = self._action(
+            "Next", correcting.looking.next, "next", "Go to the object or place that is most doubtful."
         )
-        self.redo = button("Redo", workbench.correcting.redo, name="redo", tooltip="Make it again (Control-Shift-Z).")
+        self.right_next = self._action(
+            "Right, next", correcting.looking.confirm, "right_next", "What is shown is right as it is; go to the next."
+        )
         self.counts = wrapped_label("counts")
-        self._object_rows: list[QWidget] = [
-            row(self.tools[Tool.DELETE], self.tools[Tool.CONFIRM], stretch=(1, 2)),
-            row(self.complete, self.complete_more, stretch=(3, 1)),
-        ]
-        self.add(row(self.tools[Tool.DRAW], self.tools[Tool.BACKGROUND], stretch=(1, 1)))
-        self.add(self.classes)
-        for one in self._object_rows:
+        self.so_far = wrapped_label("so_far")
+        complete = row(self.complete, self.complete_more, stretch=(3, 1))
+        self._only_objects: list[QWidget] = [complete, self.next, self.right_next]
+        self._grid = QGridLayout()
+        self._grid.setSpacing(4)
+        holder = QWidget()
+        holder.setLayout(self._grid)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        for tool_button in self.tools.values():
+            tool_button.setParent(holder)
+        self._shown: list[Tool] = []
+        for one in (
+            holder,
+            self.classes,
+            complete,
+            row(self.undo, self.redo, self.next, self.right_next, stretch=(2, 2, 2, 3)),
+            self.counts,
+            self.so_far,
+        ):
             self.add(one)
-        self.add(row(self.undo, self.redo, self.counts, stretch=(1, 1, 4)))
-        self.classes.activated.connect(workbench.correcting.choose_class)
-        self.complete_more.currentTextChanged.connect(self._count_soon)
+        self.classes.activated.connect(correcting.choose_class)
+        self.complete_more.currentTextChanged.connect(self._choose_scope)
         # the camera moves many times a second; the count follows when it rests
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(150)
         self._timer.timeout.connect(self._render_complete)
-        for name in ("image", "model", "tool", "checked", "corrected", "segmented"):
+        for name in ("image", "axes", "model", "tool", "checked", "corrected", "objects", "so_far", "segmented"):
             getattr(self._session.events, name).connect(self._render)
         workbench.viewer.dims.events.current_step.connect(self._count_soon)
         workbench.viewer.dims.events.ndisplay.connect(self._count_soon)
@@ -78,15 +99,16 @@ class CorrectPanel(Section):
         self._workbench.viewer.dims.events.ndisplay.disconnect(self._count_soon)
         self._camera.events.disconnect(self._count_soon)
 
-    def _tool(self, text: str, tool: Tool, tooltip: str) -> QPushButton:
-        return button(text, lambda: self._choose(tool), name=f"tool_{tool.value}", tooltip=tooltip, checkable=True)
+    def _action(self, text: str, act: Callable[[], None], name: str, tooltip: str) -> QPushButton:
+        return button(text, act, name=name, tooltip=f"{tooltip} Key: {_spelled(ACTION_KEYS[name])}.")
 
     def _choose(self, tool: Tool) -> None:
         self._workbench.correcting.choose_tool(tool)
         self._render()
 
-    def _complete_view(self) -> None:
-        self._workbench.correcting.complete(Scope(self.complete_more.currentText()))
+    def _choose_scope(self, text: str) -> None:
+        self._workbench.correcting.scope = Scope(text)
+        self._count_soon()
 
     def _count_soon(self) -> None:
         self._timer.start()
@@ -94,20 +116,37 @@ class CorrectPanel(Section):
     def _render(self) -> None:
         session, spec = self._session, self._workbench.spec
         semantic = spec is not None and spec.task == "semantic"
+        self._arrange([tool for tool in TOOLS if self._workbench.correcting.offers(tool)])
         for tool, one in self.tools.items():
             one.setEnabled(bool(session.image))
             one.setChecked(session.tool is tool)
-        self.tools[Tool.BACKGROUND].setText("Erase" if semantic else "Background")
+        self.tools[Tool.DRAW].setText("Paint" if semantic else TOOLS[Tool.DRAW].text)
+        self.tools[Tool.BACKGROUND].setText("Erase" if semantic else TOOLS[Tool.BACKGROUND].text)
         self.classes.setVisible(semantic)
         if semantic and spec is not None:
             names = ["background", *(one.name for one in spec.classes)]
             selected = self._workbench.correcting.selected_class()
             set_choices(self.classes, names, names[min(selected, len(names) - 1)])
-        for holder in self._object_rows:
+        for holder in self._only_objects:
             holder.setVisible(not semantic)
-        unit = "pixels painted" if semantic else "checked"
-        self.counts.setText(f"{session.checked} {unit}" + ("" if semantic else f", {session.corrected} corrected"))
+        for one in (self.next, self.right_next):
+            one.setEnabled(session.segmented)
+        counts = tell_counts(session.checked, session.objects, session.corrected)
+        self.counts.setText(f"{session.checked} pixels painted" if semantic else counts)
+        self.so_far.setText(session.so_far)
+        self.so_far.setVisible(bool(session.so_far))
         self._count_soon()
+
+    def _arrange(self, shown: list[Tool]) -> None:
+        """Lay out the tools that there is something to do for."""
+        if shown == self._shown:
+            return
+        self._shown = shown
+        for tool, one in self.tools.items():
+            self._grid.removeWidget(one)
+            one.setVisible(tool in shown)
+        for place, tool in enumerate(shown):
+            self._grid.addWidget(self.tools[tool], *divmod(place, _COLUMNS))
 
     def _render_complete(self) -> None:
         scope = self.complete_more.currentText()
@@ -115,8 +154,14 @@ class CorrectPanel(Section):
         self.complete.setEnabled(count is not None)
         what = scope.capitalize()
         self.complete.setText(f"{what} is complete" + (f": {count} objects" if count is not None else ""))
+        key = _spelled(ACTION_KEYS["complete"])
         self.complete.setToolTip(
-            f"Every object in the {scope} is right and nothing is missing: learn its empty places too."
+            f"Every object in the {scope} is right and nothing is missing: learn its empty places too. Key: {key}."
             if count is not None
             else "Segment or draw first; not in the 3-D display."
         )
+
+
+def _spelled(key: str) -> str:
+    """Return a key as people write it."""
+    return {",": "comma", ".": "full stop"}.get(key, key.replace("-", "+"))

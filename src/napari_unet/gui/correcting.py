@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.gui.class_document import ClassDocument
+from napari_unet.gui.clicking import Clicking
+from napari_unet.gui.highlight import Highlight
+from napari_unet.gui.keys import Keys
+from napari_unet.gui.looking import Looking
 from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.proposing import Proposing
 from napari_unet.gui.session import Scope, Tool
+from napari_unet.gui.tools import ACTION_KEYS, TOOLS
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
+    from collections.abc import Callable
 
     from napari_unet.gui.document import Document
     from napari_unet.gui.workbench import Workbench
 
 __all__ = ["Correcting"]
 
-_TOOL_MODES = {
-    Tool.NONE: "pan_zoom",
-    Tool.DRAW: "paint",
-    Tool.BACKGROUND: "erase",
-    Tool.DELETE: "pick",
-    Tool.CONFIRM: "pick",
-}
-_TOOL_HINTS = {
-    Tool.NONE: "Drag to move the image. Choose a tool to correct, or press Train.",
-    Tool.DRAW: "Draw: a stroke on background makes a new object, one on an object extends it.",
-    Tool.BACKGROUND: "Background: paint where nothing is; it erases what is there.",
-    Tool.DELETE: "Delete: click an object that is not there.",
-    Tool.CONFIRM: "Object is right: click objects that are outlined as they should be.",
-}
-_CLASS_TOOL_HINTS = {
+_NO_TOOL = "Drag to move the image. Choose a tool to correct, or press Train."
+_MODES = {Tool.NONE: "pan_zoom"} | {tool: info.mode for tool, info in TOOLS.items()}
+_CLASS_HINTS = {
     Tool.DRAW: "Paint the class that is chosen below the tools.",
     Tool.BACKGROUND: "Erase: forget what was painted here.",
 }
+_STATUS_BRUSHES = (Tool.IGNORE, Tool.FORGET)
 
 
 class Correcting:
@@ -42,33 +38,106 @@ class Correcting:
     Parameters
     ----------
     workbench : Workbench
+
+    Attributes
+    ----------
+    looking : Looking
+    scope : Scope
+        What is declared complete by the button and its key.
     """
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
         self._session = workbench.session
+        self._highlight = Highlight(workbench)
+        self._proposing = Proposing(workbench, self._highlight)
+        self._clicking = Clicking(workbench, self._proposing, self._highlight)
+        self.looking = Looking(workbench, self._highlight)
+        self.scope = Scope.VIEW
+        self._keys = Keys(workbench.viewer)
+        for tool, info in TOOLS.items():
+            self._keys.bind(info.key, partial(self.choose_tool, tool))
+        acts: dict[str, Callable[[], None]] = {
+            "complete": self.complete,
+            "next": self.looking.next,
+            "right_next": self.looking.confirm,
+            "larger": partial(self._proposing.walk, larger=True),
+            "smaller": partial(self._proposing.walk, larger=False),
+            "undo": self.undo,
+            "redo": self.redo,
+        }
+        for name, act in acts.items():
+            self._keys.bind(ACTION_KEYS[name], act)
 
     def follow(self, document: Document) -> None:
         """Act on clicks and modes of a document's layer."""
-        document.editable.mouse_drag_callbacks.insert(0, self._on_click)
-        document.editable.events.mode.connect(self._on_mode)
+        layer = document.editable
+        layer.mouse_drag_callbacks.insert(0, self._clicking.on_press)
+        layer.mouse_move_callbacks.append(self._proposing.on_move)
+        layer.mouse_wheel_callbacks.append(self._proposing.on_wheel)
+        layer.events.mode.connect(self._on_mode)
+        document.edited.connect(self._clicking.flag)
+        document.edited.connect(self.looking.reset)
 
     def let_go(self, document: Document) -> None:
         """Leave a document's layer to itself."""
-        document.editable.mouse_drag_callbacks.remove(self._on_click)
-        document.editable.events.mode.disconnect(self._on_mode)
+        layer = document.editable
+        layer.mouse_drag_callbacks.remove(self._clicking.on_press)
+        layer.mouse_move_callbacks.remove(self._proposing.on_move)
+        layer.mouse_wheel_callbacks.remove(self._proposing.on_wheel)
+        layer.events.mode.disconnect(self._on_mode)
+        document.edited.disconnect(self._clicking.flag)
+        document.edited.disconnect(self.looking.reset)
+
+    def forget_layer(self, layer: Any) -> None:
+        """Note that a layer is gone from the viewer."""
+        self._highlight.forget_layer(layer)
+
+    def close(self) -> None:
+        """Give the keys back."""
+        self._keys.release()
+        self._proposing.end()
+        self.looking.close()
+
+    # --- tools -------------------------------------------------------------------------------------------
 
     def choose_tool(self, tool: Tool) -> None:
         """Make a tool act in the canvas; the one in use again puts it away."""
         document = self._workbench.ensure_document()
         if document is None:
             return
-        tool = Tool.NONE if tool is self._session.tool else tool
-        self._workbench.viewer.layers.selection.active = document.editable
+        problem = self._why_not(document, tool)
+        if problem:
+            self._session.say(problem, problem=True)
+            return
+        layer, selection = document.editable, self._workbench.viewer.layers.selection
+        if tool is self._session.tool and selection.active == layer:
+            tool = Tool.NONE
+        selection.active = layer
+        self._end_tool()
         self._session.tool = tool
-        document.editable.mode = _TOOL_MODES[tool]
-        hints = _TOOL_HINTS | (_CLASS_TOOL_HINTS if isinstance(document, ClassDocument) else {})
-        self._session.say(hints[tool])
+        layer.mode = _MODES[tool]
+        if _MODES[tool] == "pick":
+            layer.cursor = "circle" if tool in _STATUS_BRUSHES else "cross"
+            layer.brush_size = layer.brush_size  # the size of the cursor follows
+        hints = _CLASS_HINTS if isinstance(document, ClassDocument) else {}
+        self._session.say(hints.get(tool) or (TOOLS[tool].hint if tool in TOOLS else _NO_TOOL))
+
+    def put_tool_away(self) -> None:
+        """Let the mouse move the image again; another image or model comes."""
+        self._end_tool()
+        self.looking.reset()
+        self._highlight.take_down()
+        self._session.tool = Tool.NONE
+        if self._workbench.document is not None:
+            self._workbench.document.editable.mode = _MODES[Tool.NONE]
+
+    def offers(self, tool: Tool) -> bool:
+        """Return whether a tool has something to work on with this image and model."""
+        spec = self._workbench.spec
+        if spec is not None and spec.task == "semantic":
+            return tool in _CLASS_HINTS
+        return "Z" in self._session.axes or not TOOLS[tool].for_stacks
 
     def choose_class(self, number: int) -> None:
         """Paint a class of a semantic model next, counted from 0 = background."""
@@ -83,7 +152,9 @@ class Correcting:
         document = self._workbench.document
         return max(0, int(document.editable.selected_label) - 1) if isinstance(document, ClassDocument) else 0
 
-    def complete(self, scope: Scope = Scope.VIEW) -> None:
+    # --- complete ----------------------------------------------------------------------------------------
+
+    def complete(self, scope: Scope | None = None) -> None:
         """Declare everything in the view, the slice or the image right."""
         document = self._workbench.document
         if not isinstance(document, ObjectDocument):
@@ -91,7 +162,7 @@ class Correcting:
         elif self._workbench.viewer.dims.ndisplay != 2:
             self._session.say("Switch to the 2-D display: a view of it can be complete.", problem=True)
         else:
-            count = document.complete(self._workbench.segmenting.box(scope))
+            count = document.complete(self._workbench.segmenting.box(scope or self.scope))
             self._session.say(f"{count} objects are right and nothing is missing here. Go on, or press Train.")
 
     def objects_in(self, scope: Scope) -> int | None:
@@ -99,6 +170,8 @@ class Correcting:
         if not isinstance(self._workbench.document, ObjectDocument) or self._workbench.viewer.dims.ndisplay != 2:
             return None
         return self._workbench.document.object_count(self._workbench.segmenting.box(scope))
+
+    # --- undo --------------------------------------------------------------------------------------------
 
     def undo(self) -> None:
         """Take back the last change."""
@@ -110,36 +183,27 @@ class Correcting:
         done = self._workbench.document is not None and self._workbench.document.redo()
         self._session.say("Made again." if done else "There is nothing to make again.")
 
-    def put_tool_away(self) -> None:
-        """Let the mouse move the image again."""
-        self._session.tool = Tool.NONE
-        if self._workbench.document is not None:
-            self._workbench.document.editable.mode = _TOOL_MODES[Tool.NONE]
+    # --- inner -------------------------------------------------------------------------------------------
+
+    def _why_not(self, document: Document, tool: Tool) -> str:
+        """Return why a tool cannot be used here; empty if it can."""
+        if document.store is not None and document.store.read_only:
+            return document.store.notice
+        if self.offers(tool):
+            return ""
+        if isinstance(document, ClassDocument):
+            return f"{TOOLS[tool].text} is a tool for objects. Classes are painted and erased."
+        return f"{TOOLS[tool].text} needs a stack: this image has no Z. If it has, set its axes above."
+
+    def _end_tool(self) -> None:
+        self._proposing.end()
+        self._clicking.forget()
 
     def _on_mode(self) -> None:
         """Follow napari's own mode buttons."""
         if self._workbench.document is None:
             return
         mode = str(self._workbench.document.editable.mode)
-        if mode != _TOOL_MODES[self._session.tool]:
+        if mode != _MODES[self._session.tool]:
+            self._end_tool()
             self._session.tool = {"paint": Tool.DRAW, "erase": Tool.BACKGROUND}.get(mode, Tool.NONE)
-
-    def _on_click(self, layer: Labels, event: Any) -> None:
-        document = self._workbench.document
-        clicks = self._session.tool in (Tool.DELETE, Tool.CONFIRM) and event.button == 1
-        if not clicks or not isinstance(document, ObjectDocument) or layer is not document.editable:
-            return
-        number = layer.get_value(
-            event.position,
-            view_direction=event.view_direction,
-            dims_displayed=event.dims_displayed,
-            world=True,
-        )
-        if not number:
-            self._session.say("There is no object here. Click inside one.")
-        elif self._session.tool is Tool.DELETE:
-            document.delete(int(number))
-            self._session.say("Deleted. Control-Z takes it back.")
-        else:
-            document.confirm(int(number))
-            self._session.say("Right, and so it stays. Click the next one, or press Train.")

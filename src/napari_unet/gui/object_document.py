@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.correction import (
@@ -162,27 +163,48 @@ class ObjectDocument(Document):
         boxes = [box for box in map(self._table.box, there) if box is not None]
         return len(there) > 1 and self._perform(merge_objects(self._labels, self.status, there, boxes=boxes))
 
-    def split(self, number: int, seeds: Sequence[Sequence[float]]) -> bool:
+    def split(self, number: int, seeds: Sequence[NDArray[Any]]) -> bool:
         """Divide an object between points; raises `AnnotationError` where it cannot be divided."""
         edit = split_object(
-            self._labels, self.status, number, seeds, self.fresh_id(),
+            self._labels, self.status, number, [tuple(seed) for seed in seeds], self.fresh_id(),
             maps=self.guide, image=self.gray, box=self._table.box(number), spacing=self.editable.scale,
         )  # fmt: skip
         return self._perform(edit)
 
-    def cut(self, number: int, line: Sequence[Sequence[float]]) -> bool:
+    def cut(self, number: int, line: Sequence[NDArray[Any]]) -> bool:
         """Divide an object along a line; raises `AnnotationError` where the line does not cross it."""
         box = self._table.box(number)
-        return self._perform(cut_object(self._labels, self.status, number, line, self.fresh_id(), box=box))
+        way = [tuple(point) for point in line]
+        return self._perform(cut_object(self._labels, self.status, number, way, self.fresh_id(), box=box))
 
     def fill_holes(self, number: int) -> bool:
         """Fill the holes of an object; False if it has none."""
         return self._perform(fill_holes(self._labels, self.status, number, box=self._table.box(number)))
 
-    def interpolate(self, number: int) -> bool:
-        """Fill the slices that an object skips; False if it skips none."""
-        axis, box = self._z_axis(), self._table.box(number)
-        return self._perform(interpolate_object(self._labels, self.status, number, axis=axis, box=box))
+    def interpolate(self, number: int, other: int | None = None) -> bool:
+        """Fill the slices between those of an object, or of two that become one; False if none is skipped."""
+        boxes = [self._table.box(n) for n in (number, other) if n is not None]
+        known = [box for box in boxes if box is not None]
+        if other is None or other == number or len(known) < 2:
+            edit = interpolate_object(self._labels, self.status, number, axis=self._z_axis(), box=boxes[0])
+            return self._perform(edit)
+        merged = merge_objects(self._labels, self.status, [number, other], boxes=known)
+        if merged is None:
+            return False
+        merged.apply(self._labels, self.status)
+        try:
+            filled = interpolate_object(self._labels, self.status, number, axis=self._z_axis(), box=merged.box)
+        finally:
+            merged.revert(self._labels, self.status)
+        if filled is None:
+            return False
+        both = replace(
+            filled,
+            labels_before=merged.labels_before,
+            status_before=merged.status_before,
+            corrected=merged.corrected | filled.corrected,
+        )
+        return self._perform(both)
 
     def extend(self, number: int, plane: tuple[int, ...], step: int) -> bool:
         """Continue an object into the next slice; False where it ends."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from napari_unet.errors import UNetError
+from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
@@ -59,6 +61,7 @@ class Segmenting:
                 session.say(str(error), problem=True)
                 return
         self._target = document
+        wants_maps = prod(part.stop - part.start for part in box) <= MOST_VOXELS
 
         def take_over(result: Prediction) -> None:
             if not bench.holds(document):
@@ -67,14 +70,17 @@ class Segmenting:
             document.fill(result.labels, box)
             session.segmented = True
             self._provenance[document] = result.provenance
-            bench.tuning.keep(result, document, model, box)
+            if bench.tuning.wants_maps(box):
+                bench.tuning.keep(result, document, model, box)
+            if isinstance(document, ObjectDocument) and result.maps is not None:
+                document.guide = Guide(result.maps, document.pixels[1], box, document.shape)
             self.tell_result(document, model.spec)
             if then is not None:
                 then()
 
         bench.jobs.start(
             "prediction",
-            lambda stop: self.predict(document, model, box, stop, maps=bench.tuning.wants_maps(box)),
+            lambda stop: self.predict(document, model, box, stop, maps=wants_maps),
             on_result=take_over,
             message="Segmenting...",
         )

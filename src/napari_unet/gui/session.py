@@ -37,7 +37,15 @@ class Tool(StrEnum):
     NONE = "none"
     DRAW = "draw"
     BACKGROUND = "background"
+    IGNORE = "ignore"
+    FORGET = "forget"
+    PROPOSE = "propose"
     DELETE = "delete"
+    MERGE = "merge"
+    SPLIT = "split"
+    HOLES = "holes"
+    INTERPOLATE = "interpolate"
+    EXTEND = "extend"
     CONFIRM = "confirm"
 
 
@@ -92,6 +100,10 @@ class Session:
         Whether the message tells of a problem.
     checked, corrected : int
         Objects (or voxels, for classes) that are known to be right; those whose shape the user changed.
+    objects : int
+        How many objects there are; 0 for classes.
+    so_far : str
+        How much there was to correct, in a sentence; empty while little is checked.
     has_preview : bool
         Whether a newly trained model waits for *Use new* or *Keep old*.
     verdict : str
@@ -143,6 +155,8 @@ class Session:
     problem: bool = False
     checked: int = 0
     corrected: int = 0
+    objects: int = 0
+    so_far: str = ""
     segmented: bool = False
     has_preview: bool = False
     verdict: str = ""

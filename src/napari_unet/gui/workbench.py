@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
+from napari_unet.correction import are_we_done
 from napari_unet.errors import UNetError
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.contributions import model_imported
@@ -307,6 +308,7 @@ class Workbench:
             return
         self._closed = True
         model_imported.disconnect(self.choose_model)
+        self.correcting.close()
         self.estimating.close()
         self.forecast.close()
         self.tuning.close()
@@ -366,6 +368,10 @@ class Workbench:
         document, session = self.document, self.session
         session.checked, session.corrected = document.counts() if document is not None else (0, 0)
         session.segmented = document is not None and document.has_labels
+        session.objects = len(document.objects) if isinstance(document, ObjectDocument) else 0
+        session.so_far = (
+            are_we_done(document.decided, set(document.corrected)) if isinstance(document, ObjectDocument) else ""
+        )
         session.restorable = session.restorable and document is None
         session.newer = self.learning.newer_corrections()
         session.versions = self.versions.offered()
@@ -380,7 +386,7 @@ class Workbench:
 
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
-        for room in (self.learning, self.sizing, self.trying, self.tuning):
+        for room in (self.learning, self.sizing, self.trying, self.tuning, self.correcting):
             room.forget_layer(layer)
         for document in list(self._documents):
             if layer is not document.image and layer is not document.editable:
