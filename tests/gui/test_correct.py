@@ -48,7 +48,9 @@ def test_delete_and_object_is_right(corrector):
     user.viewer.layers.selection.active = user.viewer.layers["img"]
     user.click((12, 12))
     assert_same(state(user), after)
-    # the delete tool only deletes what it clicks: the brush is away
+    # the tool comes back to its layer, and is put away there: then clicks do nothing
+    user.press("tool_delete")
+    assert user.session.tool is Tool.DELETE
     user.press("tool_delete")
     assert user.session.tool is Tool.NONE
     user.click((12, 12))
