@@ -58,7 +58,8 @@ class CorrectPanel(Section):
         )
         self.counts = wrapped_label("counts")
         self.so_far = wrapped_label("so_far")
-        complete = row(self.complete, self.complete_more, stretch=(3, 1))
+        self.complete_more.setMaximumWidth(80)
+        complete = row(self.complete, self.complete_more, stretch=(1, 0))
         self._only_objects: list[QWidget] = [complete, self.next, self.right_next]
         self._grid = QGridLayout()
         self._grid.setSpacing(4)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unet.gui.canvas import make_canvas_current
@@ -124,6 +124,8 @@ class UNetPanel(QWidget):
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inside)
+        self._scroll = scroll
+        self.session.events.has_preview.connect(self._show_choice)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(scroll, 1)
@@ -137,6 +139,11 @@ class UNetPanel(QWidget):
 
     def _before_a_layer_goes(self) -> None:
         make_canvas_current(self)
+
+    def _show_choice(self, waits: bool) -> None:
+        """Bring *Use new* and *Keep old* into sight, once they are laid out."""
+        if waits:
+            QTimer.singleShot(0, lambda: None if self._closed else self._scroll.ensureWidgetVisible(self.train.use_new))
 
     def _show_message(self) -> None:
         self.status.setText(self.session.message)
