@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_unet.correction import has_store, identify, keep_version, list_versions, load_version, open_store
+from napari_unet.correction import Project, has_store, identify, keep_version, list_versions, load_version, open_store
 from napari_unet.errors import StoreError
 
 
@@ -44,3 +44,42 @@ def test_a_store_with_versions_opens_again(tmp_path, rng):
     assert len(list_versions(store.path)) == 1
     assert store.notice == ""
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("gland, stroma", "gland, stroma, debris", True),
+        ("gland, stroma, debris", "gland, stroma", True),
+        ("gland, stroma", "stroma, gland", False),
+        ("gland, stroma", "gland, stromal", False),
+        ("nucleus", "nucleus, debris", False),
+        ("nucleus", "nucleus", True),
+    ],
+)
+def test_a_store_of_fewer_classes_is_found_but_the_exact_one_first(tmp_path, rng, one, other, same):
+    identity = identify(rng.integers(0, 9, (8, 8)), "YX", path=tmp_path / "a.tif", name="a")
+    store = open_store(identity, kind=one)
+    assert store.kind == one
+    store.close()
+    assert has_store(identity, other) == same
+    again = open_store(identity, kind=other)
+    assert (again.path == store.path) == same
+    assert again.kind == (one if same else other)
+    again.kind = other
+    again.close()
+    last = open_store(identity, kind=other)
+    assert (last.kind, last.path) == (other, again.path)
+    last.close()
+
+
+def test_a_project_knows_stores_from_before_a_class_was_added(tmp_path, rng):
+    for name, kind in (("old", "gland, stroma"), ("new", "gland, stroma, debris"), ("other", "vessel, nerve")):
+        (tmp_path / f"{name}.tif").touch()
+        identity = identify(rng.integers(0, 9, (8, 8)), "YX", path=tmp_path / f"{name}.tif", name=f"{name}.tif")
+        open_store(identity, kind=kind).close()
+    known = {
+        kind: {entry.path.stem for entry in Project(tmp_path, kind).entries() if entry.store is not None}
+        for kind in ("gland, stroma", "gland, stroma, debris")
+    }
+    assert known == {"gland, stroma": {"old"}, "gland, stroma, debris": {"old", "new"}}

@@ -101,9 +101,9 @@ ADVICE = [
      "false ones: 9 before, 4 now. The new model is better: use it."),
     (replace(HELD_OUT, better=0.05), None, "keep_old", "now. The old model is better: keep the old one."),
     (replace(HELD_OUT, better=0.5), None, "compare", "No clear difference: compare the outlines yourself."),
-    (Paired(3, 0, 4, False, better=0.99), None, "compare", "Gained 3, lost 0 of 4 learned objects. That is no test"),
+    (Paired(3, 0, 4, False, better=0.99), None, "compare", "Gained 3, lost 0 of 4 learned objects. It has seen these"),
     (Paired(0, 3, 4, False, better=0.01), None, "keep_old", "It does worse even where it has learned: keep"),
-    (Paired(0, 0, 0, False), None, "compare", "compare the outlines yourself"),
+    (Paired(0, 0, 0, False), None, "compare", "Compare the outlines yourself."),
     (None, Score(0.82, 0.9, 34), "use_new", "AP50 0.82 on 34 held-out objects. The outlines show"),
 ]  # fmt: skip
 

@@ -39,7 +39,7 @@ def test_painting_on_top_of_the_prediction(painter):
     assert user.session.checked == 0
     user.press("tool_draw")
     assert annotations(user).mode == "paint"
-    assert user.offers("classes") == ["background", "gland", "stroma"]
+    assert user.offers("classes") == ["background", "gland", "stroma", "Add class..."]
     for number, name in enumerate(("background", "gland", "stroma"), start=1):
         row = 20 + 4 * number
         paint(user, name, [(row, 4), (row, 10), (row, 16)])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         refill,
         stroke,
     )
-    from napari_unet.correction.finding import WhenChanged, has_store
+    from napari_unet.correction.finding import WhenChanged, has_store, same_kind
     from napari_unet.correction.identity import ImageIdentity, identify
     from napari_unet.correction.journal import Journal
     from napari_unet.correction.objects import ObjectTable, count_pieces
@@ -42,7 +42,7 @@ _HOMES = {
         "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "mark", "object_box",
         "refill", "stroke",
     ],
-    "finding": ["WhenChanged", "has_store"],
+    "finding": ["WhenChanged", "has_store", "same_kind"],
     "identity": ["ImageIdentity", "identify"],
     "journal": ["Journal"],
     "objects": ["ObjectTable", "count_pieces"],
@@ -104,6 +104,7 @@ __all__ = [
     "read_corrections",
     "recent",
     "refill",
+    "same_kind",
     "snapshot",
     "split_object",
     "stroke",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["META", "Found", "WhenChanged", "find", "find_or_make", "has_store"]
+__all__ = ["META", "Found", "WhenChanged", "find", "find_or_make", "has_store", "same_kind"]
 
 META = "napari-unet.json"
 FOLDER = "napari-unet"
@@ -88,20 +88,34 @@ def find_or_make(
     return _make(identity, kind, pixel_size_um)
 
 
+def same_kind(one: str, other: str) -> bool:
+    """Return whether two kinds are the same, or one of them has the classes of the other and some more behind."""
+    short, long = sorted((one.split(", "), other.split(", ")), key=len)
+    # a single name may be a kind of object
+    return one == other or (len(short) > 1 and long[: len(short)] == short)
+
+
 def _stores(identity: ImageIdentity, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Walk the stores of this kind and these axes that may belong to an image, the nearest first."""
+    """Walk the stores of this kind and these axes that may belong to an image, the nearest first.
+
+    Those of the same classes and some more or fewer come last.
+    """
     folders = [data_folder() / "stores"]
     if identity.folder is not None:
         folders.insert(0, identity.folder / FOLDER)
     places = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.zarr"))]
     places += [Path(work.store) for work in recent(100)]
-    for path in dict.fromkeys(places):
-        meta = read_json(path / META)
+    metas = {path: read_json(path / META) for path in dict.fromkeys(places)}
+    for path, meta in sorted(metas.items(), key=lambda one: one[1].get("kind") != kind):
         image = meta.get("image", {})
         if meta.get("format", 0) > _FORMAT:
             continue  # of a newer version: left alone
         is_whole = {"digest", "axes", "shape", "name", "path"} <= set(image)
-        if is_whole and meta.get("kind") == kind and label_axes(image["axes"]) == label_axes(identity.axes):
+        if (
+            is_whole
+            and same_kind(str(meta.get("kind")), kind)
+            and label_axes(image["axes"]) == label_axes(identity.axes)
+        ):
             yield path, image
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_unet.annotation import Status
 from napari_unet.correction.edits import Edit
-from napari_unet.correction.finding import FOLDER, META
+from napari_unet.correction.finding import FOLDER, META, same_kind
 from napari_unet.correction.identity import identify
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.snapshots import crop_to_checked, snapshot
@@ -218,7 +218,10 @@ class Project:
         found: dict[str, Path] = {}
         for path in sorted((self.folder / FOLDER).glob("*.zarr")):
             meta = read_json(path / META)
-            if meta.get("kind") == self.kind and "name" in meta.get("image", {}):
+            kind = str(meta.get("kind"))
+            # a class may have been added since; of classes that are not asked for nothing can be learned
+            fits = same_kind(kind, self.kind) and len(kind) <= len(self.kind)
+            if fits and "name" in meta.get("image", {}):
                 found[meta["image"]["name"]] = path
         return found
 

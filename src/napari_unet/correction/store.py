@@ -158,6 +158,7 @@ class Store:
                 f"The corrections in {self.path} cannot be read ({error}). Move that folder away to begin anew."
             ) from error
         self._meta.setdefault("when", time.time())
+        self._kind = str(self._meta.get("kind", kind))
         self.journal = Journal(log=None if self.read_only else _Log(self))
         self._changed = False
         if not self.read_only:
@@ -185,6 +186,21 @@ class Store:
         if self.read_only:
             return Saving(True, self.notice, 0, None, str(self.path.parent))
         return self._writer.saving
+
+    @property
+    def kind(self) -> str:
+        """What is corrected. Set it when a class is added: the names of all classes, parted by a comma and a space."""
+        return self._kind
+
+    @kind.setter
+    def kind(self, kind: str) -> None:
+        if kind == self._kind:
+            return
+        with self._mutex:
+            self._kind = self._meta["kind"] = kind
+            self._changed = True
+        if not self.read_only:
+            self._writer.tidy()
 
     @property
     def facts(self) -> dict[str, Any]:

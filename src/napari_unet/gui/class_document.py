@@ -48,8 +48,7 @@ class ClassDocument(Document):
         self._annotations = make_labels(image, axes, f"{name} annotations", _annotation(self._labels, painted))
         self._count = int(np.count_nonzero(painted))
         self._prediction.editable = False
-        self._prediction.colormap = _class_colors(spec, first=1)
-        self._annotations.colormap = _class_colors(spec, first=2)
+        self.show_classes(spec)
         self._annotations.selected_label = 2
         self._prediction.opacity = 0.35
         self._annotations.opacity = 0.8
@@ -70,6 +69,15 @@ class ClassDocument(Document):
     def outlines(self) -> list[Labels]:
         """Those that mean nothing without the others."""
         return []
+
+    def show_classes(self, spec: ModelSpec) -> None:
+        """Take up the names and colours of a model that knows these classes, and maybe more."""
+        self.kind = kind_of(spec)
+        self._prediction.colormap = _class_colors(spec, first=1)
+        self._annotations.colormap = _class_colors(spec, first=2)
+        if self.store is not None:
+            self.store.kind = self.kind
+            self.store.remember(colors=[one.color for one in spec.classes])
 
     def fill(self, predicted: NDArray[Any], box: Box) -> None:
         """Take over predicted classes wherever nothing is painted, as one undoable step."""

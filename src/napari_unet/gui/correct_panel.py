@@ -9,9 +9,10 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QWidget
 
 from napari_unet.correction import tell_counts
+from napari_unet.gui.class_chooser import ClassChooser
 from napari_unet.gui.session import Scope, Tool
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
-from napari_unet.gui.widgets import Section, button, narrow, row, set_choices, wrapped_label
+from napari_unet.gui.widgets import Section, button, narrow, row, wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +42,7 @@ class CorrectPanel(Section):
             )
             for tool, info in TOOLS.items()
         }
-        self.classes = QComboBox()
-        self.classes.setObjectName("classes")
-        self.classes.setToolTip("The class to paint next.")
+        self.classes = ClassChooser(workbench)
         self.complete = button("View is complete", correcting.complete, name="complete")
         self.complete_more = narrow(QComboBox())
         self.complete_more.setObjectName("complete_scope")
@@ -78,7 +77,6 @@ class CorrectPanel(Section):
             self.so_far,
         ):
             self.add(one)
-        self.classes.activated.connect(correcting.choose_class)
         self.complete_more.currentTextChanged.connect(self._choose_scope)
         # the camera moves many times a second; the count follows when it rests
         self._timer = QTimer(self)
@@ -124,10 +122,6 @@ class CorrectPanel(Section):
         self.tools[Tool.DRAW].setText("Paint" if semantic else TOOLS[Tool.DRAW].text)
         self.tools[Tool.BACKGROUND].setText("Erase" if semantic else TOOLS[Tool.BACKGROUND].text)
         self.classes.setVisible(semantic)
-        if semantic and spec is not None:
-            names = ["background", *(one.name for one in spec.classes)]
-            selected = self._workbench.correcting.selected_class()
-            set_choices(self.classes, names, names[min(selected, len(names) - 1)])
         for holder in self._only_objects:
             holder.setVisible(not semantic)
         for one in (self.next, self.right_next):

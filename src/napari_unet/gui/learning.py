@@ -17,7 +17,7 @@ from napari_unet.gui.layers import make_overlay
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.verdict import advice_on, verdict_on
 from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
-from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train, read_unfinished
+from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train, read_unfinished, with_classes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -268,8 +268,13 @@ def _base_of(model: Model) -> Model:
     if parent is None or parent not in list_models():
         return model
     base = load_model(parent)
-    fits = base.spec.channels == model.spec.channels and base.spec.maps == model.spec.maps
-    return base if fits else model
+    if base.spec.channels != model.spec.channels:
+        return model
+    if base.spec.maps == model.spec.maps:
+        return base
+    known, classes = {one.name for one in base.spec.classes}, model.spec.classes
+    grew = base.spec.task == model.spec.task == "semantic" and known < {one.name for one in classes}
+    return with_classes(base, classes) if grew else model
 
 
 def _start_for(spec: ModelSpec) -> Model | None:

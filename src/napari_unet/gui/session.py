@@ -89,6 +89,8 @@ class Session:
         Typical diameter of the objects in pixels; 0: the image is not rescaled.
     model : str
         Name of the model in use, empty without one.
+    classes : tuple of str
+        Names of the classes of a model of classes, without the background; empty for one of objects.
     prediction, training : JobState
         At most one job of each kind.
     progress : float
@@ -147,6 +149,7 @@ class Session:
     axes: str = ""
     object_size: float = 0.0
     model: str = ""
+    classes: tuple[str, ...] = ()
     prediction: JobState = JobState.IDLE
     training: JobState = JobState.IDLE
     progress: float = -1.0

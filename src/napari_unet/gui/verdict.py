@@ -48,5 +48,7 @@ def _what_to_do(paired: Paired | None) -> str:
     if advice == "keep":
         worse = "The old model is better" if paired.held_out else "It does worse even where it has learned"
         return f"{worse}: keep the old one."
-    why = "No clear difference" if paired.held_out and paired.total else "That is no test"
+    if not paired.total:
+        return "Compare the outlines yourself."
+    why = "No clear difference" if paired.held_out else "It has seen these"
     return f"{why}: compare the outlines yourself."

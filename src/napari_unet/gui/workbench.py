@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer
 from napari_unet.correction import are_we_done
 from napari_unet.errors import UNetError
 from napari_unet.gui.class_document import ClassDocument
+from napari_unet.gui.classes import Classes
 from napari_unet.gui.contributions import model_imported
 from napari_unet.gui.correcting import Correcting
 from napari_unet.gui.document import Document, kind_of
@@ -72,6 +73,7 @@ class Workbench:
     correcting : Correcting
     learning : Learning
     versions : Versions
+    classes : Classes
     tuning : Tuning
     estimating : Estimating
     forecast : Forecast
@@ -98,6 +100,7 @@ class Workbench:
         self.correcting = Correcting(self)
         self.learning = Learning(self)
         self.versions = Versions(self)
+        self.classes = Classes(self)
         self.tuning = Tuning(self)
         self.estimating = Estimating(self)
         self.forecast = Forecast(self)
@@ -159,6 +162,16 @@ class Workbench:
         self.session.model = name or model.spec.name
         self._find_document()
         self.say_next()
+
+    def replace_model(self, model: Model) -> None:
+        """Go on with another form of the model in use, under its name."""
+        self.model = model
+        self._update_counts()
+
+    def replace_draft(self, spec: ModelSpec) -> None:
+        """Go on with another form of a model that is not trained yet."""
+        self._draft = spec
+        self._update_counts()
 
     def new_model(self, name: str, *, task: str, classes: tuple[str, ...], spatial_dims: int) -> bool:
         """Start a model from nothing: makes the empty layer and selects the brush. False if that cannot be."""
@@ -245,6 +258,9 @@ class Workbench:
         if self.session.question:
             self.session.say(self.session.question, problem=True)
             return None
+        if store is not None:
+            self.classes.meet(store)
+            spec, kind = self.spec, kind_of(self.spec)
         others = [one for one in self._documents if one.image is image]
         for layer in (layer for one in others for layer in one.layers):
             layer.visible = False
@@ -325,13 +341,14 @@ class Workbench:
     def _find_document(self) -> None:
         """Take up the document that was made for this image, these axes and this kind of object, if there is one."""
         image, spec = self.image, self.spec
-        wanted = (self.session.axes, kind_of(spec))
-        fitting = [one for one in self._documents if one.image is image and (one.axes, one.kind) == wanted]
-        self.document = fitting[0] if fitting else None
+        axes = self.session.axes
+        fitting = [one for one in self._documents if one.image is image and one.axes == axes]
+        self.document = next((one for one in fitting if self.classes.fits(one, spec)), None)
+        self.classes.meet()
         self.inputs_changed()
         self._update_counts()
         if self.document is None and self.session.image and self.problem is None and image is not None:
-            known = self._keeping.has_corrections(image, *wanted)
+            known = self._keeping.has_corrections(image, axes, kind_of(spec))
             self.session.restorable = known and self._key() in self._put_aside
             if known and not self.session.restorable:
                 # napari is still busy with the layer that it tells us of
@@ -365,7 +382,9 @@ class Workbench:
         self._keeping.close(document.store)
 
     def _update_counts(self) -> None:
-        document, session = self.document, self.session
+        document, session, spec = self.document, self.session, self.spec
+        semantic = spec is not None and spec.task == "semantic"
+        session.classes = tuple(one.name for one in spec.classes) if spec is not None and semantic else ()
         session.checked, session.corrected = document.counts() if document is not None else (0, 0)
         session.segmented = document is not None and document.has_labels
         session.objects = len(document.objects) if isinstance(document, ObjectDocument) else 0
