@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 from scipy.ndimage import binary_dilation, distance_transform_edt
@@ -75,6 +75,8 @@ def act(folder: Path) -> int:
             return 1
         finally:
             viewer.close()
+            pool: Any = QThreadPool.globalInstance()
+            pool.waitForDone()  # as napari does at its end
     return 0
 
 
