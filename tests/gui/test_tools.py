@@ -241,7 +241,7 @@ def test_propose_outlines_grows_shrinks_and_accepts(start):
     # what was chosen stays while the mouse is in it
     chosen = outlined(user)
     user.hover((31, 27))
-    user.until(lambda: not user.panel.workbench.correcting._proposing._timer.isActive())
+    user.until(lambda: not user.panel.workbench.correcting.proposing.is_waiting)
     np.testing.assert_array_equal(outlined(user), chosen)
     user.click((31, 27))
     new = user.labels == user.labels.max()
@@ -254,7 +254,7 @@ def test_propose_outlines_grows_shrinks_and_accepts(start):
     # nothing is proposed on what is checked, nor where nothing is
     user.hover((31, 27))
     user.hover((60, 60))
-    user.until(lambda: not user.panel.workbench.correcting._proposing._timer.isActive())
+    user.until(lambda: not user.panel.workbench.correcting.proposing.is_waiting)
     user.click((31, 27))
     assert "Nothing stands out" in user.says
 

@@ -41,6 +41,7 @@ class Correcting:
 
     Attributes
     ----------
+    proposing : Proposing
     looking : Looking
     scope : Scope
         What is declared complete by the button and its key.
@@ -50,8 +51,8 @@ class Correcting:
         self._workbench = workbench
         self._session = workbench.session
         self._highlight = Highlight(workbench)
-        self._proposing = Proposing(workbench, self._highlight)
-        self._clicking = Clicking(workbench, self._proposing, self._highlight)
+        self.proposing = Proposing(workbench, self._highlight)
+        self._clicking = Clicking(workbench, self.proposing, self._highlight)
         self.looking = Looking(workbench, self._highlight)
         self.scope = Scope.VIEW
         self._keys = Keys(workbench.viewer)
@@ -61,8 +62,8 @@ class Correcting:
             "complete": self.complete,
             "next": self.looking.next,
             "right_next": self.looking.confirm,
-            "larger": partial(self._proposing.walk, larger=True),
-            "smaller": partial(self._proposing.walk, larger=False),
+            "larger": partial(self.proposing.walk, larger=True),
+            "smaller": partial(self.proposing.walk, larger=False),
             "undo": self.undo,
             "redo": self.redo,
         }
@@ -73,8 +74,8 @@ class Correcting:
         """Act on clicks and modes of a document's layer."""
         layer = document.editable
         layer.mouse_drag_callbacks.insert(0, self._clicking.on_press)
-        layer.mouse_move_callbacks.append(self._proposing.on_move)
-        layer.mouse_wheel_callbacks.append(self._proposing.on_wheel)
+        layer.mouse_move_callbacks.append(self.proposing.on_move)
+        layer.mouse_wheel_callbacks.append(self.proposing.on_wheel)
         layer.events.mode.connect(self._on_mode)
         document.edited.connect(self._clicking.flag)
         document.edited.connect(self.looking.reset)
@@ -83,8 +84,8 @@ class Correcting:
         """Leave a document's layer to itself."""
         layer = document.editable
         layer.mouse_drag_callbacks.remove(self._clicking.on_press)
-        layer.mouse_move_callbacks.remove(self._proposing.on_move)
-        layer.mouse_wheel_callbacks.remove(self._proposing.on_wheel)
+        layer.mouse_move_callbacks.remove(self.proposing.on_move)
+        layer.mouse_wheel_callbacks.remove(self.proposing.on_wheel)
         layer.events.mode.disconnect(self._on_mode)
         document.edited.disconnect(self._clicking.flag)
         document.edited.disconnect(self.looking.reset)
@@ -96,7 +97,7 @@ class Correcting:
     def close(self) -> None:
         """Give the keys back."""
         self._keys.release()
-        self._proposing.end()
+        self.proposing.end()
         self.looking.close()
 
     # --- tools -------------------------------------------------------------------------------------------
@@ -189,14 +190,14 @@ class Correcting:
         """Return why a tool cannot be used here; empty if it can."""
         if document.store is not None and document.store.read_only:
             return document.store.notice
-        if self.offers(tool):
+        if tool is Tool.NONE or self.offers(tool):
             return ""
         if isinstance(document, ClassDocument):
             return f"{TOOLS[tool].text} is a tool for objects. Classes are painted and erased."
         return f"{TOOLS[tool].text} needs a stack: this image has no Z. If it has, set its axes above."
 
     def _end_tool(self) -> None:
-        self._proposing.end()
+        self.proposing.end()
         self._clicking.forget()
 
     def _on_mode(self) -> None:

@@ -44,6 +44,11 @@ class Proposing:
         self._timer.setInterval(_THROTTLE_MS)
         self._timer.timeout.connect(self._look)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the outline is still to follow the mouse."""
+        return bool(self._timer.isActive())
+
     def on_move(self, layer: Labels, event: Any) -> None:
         """Follow the mouse, not faster than one can see."""
         if self._session.tool is not Tool.PROPOSE or len(event.dims_displayed) != 2:

@@ -1,0 +1,243 @@
+"""Whether the window stays awake: gaps of its event loop while one paints and the network learns, and what tools take.
+
+    python benchmarks/responsiveness.py [--side 2048] [--seconds 15] [--rounds 2]
+
+On the real napari window (without a display: under ``xvfb-run -a -s "-screen 0 1280x1024x24"``) with the sample of
+nuclei, repeated to the side. A timer of 1 ms tells how long the event loop was away: at rest; while strokes are
+painted, a move of the mouse every 16 ms; and both again while a training runs in the background. The phases take turns.
+Prints median, 99th percentile and longest gap in ms, and the 99th percentile against the same without training. What
+the window costs by itself is told by the same strokes on a plain labels layer, which only napari knows of. Then the
+time from a move of the mouse to the outline of *Propose* on the screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import napari
+import numpy as np
+from qtpy.QtCore import QEvent, QPointF, Qt, QTimer
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_unet.gui.demo import ScriptedUser
+from napari_unet.gui.session import JobState
+from napari_unet.samples import load_sample
+from napari_unet.user_data import HOME_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Labels
+
+MOVE_MS = 16
+STROKE = 24
+"""Moves of the mouse in a stroke."""
+
+VIEW = 256
+"""Pixels of the image that are looked at while painting."""
+
+LATE_MS = 1000
+"""A move of the mouse that has shown nothing after this long was over nothing."""
+
+
+class Gaps:
+    """How long the event loop was away, each time that it was."""
+
+    def __init__(self) -> None:
+        self.milliseconds: list[float] = []
+        self._last = time.perf_counter()
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+
+    def measure(self, seconds: float) -> None:
+        """Let the window live, and look at the clock."""
+        self._last = time.perf_counter()
+        self._timer.start(1)
+        QTest.qWait(round(1000 * seconds))
+        self._timer.stop()
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.milliseconds.append(1000 * (now - self._last))
+        self._last = now
+
+
+class Painter:
+    """Paints one stroke after another and takes some back, a step at each tick of a timer."""
+
+    def __init__(self, user: ScriptedUser) -> None:
+        self._user = user
+        self._rng = np.random.default_rng(0)
+        self._left: list[np.ndarray] = []
+        self._plain: Labels | None = None
+        self.strokes = 0
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._step)
+
+    def start(self, plain: Labels | None = None) -> None:
+        """Take the brush, for the labels or for a layer that is none of ours."""
+        self._plain = plain
+        if plain is None:
+            self._user.use_tool("draw")
+        else:
+            self._user.viewer.layers.selection.active = plain
+            plain.mode = "paint"
+        (plain or self._user.document.editable).brush_size = 5
+        self._timer.start(MOVE_MS)
+
+    def stop(self) -> None:
+        """End the stroke."""
+        self._timer.stop()
+        if self._left:
+            self._send(QEvent.Type.MouseButtonRelease, self._left[0])
+            self._left.clear()
+
+    def _step(self) -> None:
+        if not self._left:
+            start, angle = self._rng.uniform(40, VIEW - 40, 2), self._rng.uniform(0, 2 * np.pi)
+            turns = angle + np.arange(STROKE) / 9
+            way = 1.5 * np.cumsum(np.stack([np.sin(turns), np.cos(turns)], 1), 0)
+            self._left = list(np.clip(start + way, 4, VIEW - 4))
+            self._send(QEvent.Type.MouseButtonPress, self._left[0])
+        elif len(self._left) > 1:
+            self._left.pop(0)
+            self._send(QEvent.Type.MouseMove, self._left[0])
+        else:
+            self._send(QEvent.Type.MouseButtonRelease, self._left.pop())
+            self.strokes += 1
+            if self.strokes % 4 == 0:
+                (self._plain or self._user.panel.workbench.correcting).undo()
+
+    def _send(self, kind: QEvent.Type, point: np.ndarray) -> None:
+        send_mouse(self._user, kind, point, held=kind is not QEvent.Type.MouseButtonRelease)
+
+
+def send_mouse(user: ScriptedUser, kind: QEvent.Type, point: np.ndarray, *, held: bool) -> None:
+    """Send the canvas what a mouse would."""
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    canvas, where = user._canvas, QPointF(user._on_canvas(point))
+    button = none if kind is QEvent.Type.MouseMove else left
+    event = QMouseEvent(
+        kind, where, QPointF(canvas.mapToGlobal(where)), button, left if held else none, Qt.KeyboardModifier.NoModifier
+    )
+    QApplication.sendEvent(canvas, event)
+
+
+def wait(user: ScriptedUser, condition: Callable[[], bool], seconds: float = 600) -> None:
+    """Wait until something has happened."""
+    user.wait("what was asked for", condition, seconds)
+
+
+def open_window(folder: Path, side: int) -> ScriptedUser:
+    """Return a user who has segmented the image, declared a corner of it complete and looks there."""
+    sample = load_sample("nuclei_2d")
+    repeats = -(-side // min(sample.image.shape))
+    image = np.tile(sample.image, (repeats, repeats))[:side, :side]
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1280, 960)
+    viewer.add_image(image, name="nuclei", axis_labels=("y", "x"))
+    user = ScriptedUser(viewer, folder)
+    user.press("segment")
+    wait(user, lambda: user.session.segmented and user.session.prediction is JobState.IDLE)
+    user.look_at(slice(0, VIEW), slice(0, VIEW))
+    user.press("complete")
+    return user
+
+
+def measure_phases(user: ScriptedUser, seconds: float, results: dict[str, Gaps], suffix: str) -> None:
+    """Measure at rest and while painting."""
+    for name in ("at rest", "painting, plain napari", "painting"):
+        gaps = results.setdefault(name + suffix, Gaps())
+        painter, plain = Painter(user), None
+        if "plain" in name:
+            plain = user.viewer.add_labels(np.zeros(user.document.shape, np.int32), name="plain")
+        user.pause(500)
+        if name != "at rest":
+            painter.start(plain)
+        gaps.measure(seconds)
+        painter.stop()
+        if plain is not None:
+            user.viewer.layers.selection.active = user.document.editable
+            user.viewer.layers.remove(plain)
+
+
+def train(user: ScriptedUser) -> None:
+    """Start a training and wait until it is under way."""
+    user.choose("minutes", "20 min")
+    user.press("train")
+    wait(user, lambda: "step " in user.session.message)
+
+
+def stop_training(user: ScriptedUser) -> None:
+    """End it and forget what it has learned."""
+    user.press("stop")
+    wait(user, lambda: user.session.training is JobState.IDLE and user.session.prediction is JobState.IDLE)
+    if user.session.has_preview:
+        user.press("keep_old")
+
+
+def preview_times(user: ScriptedUser) -> list[float]:
+    """Return how long the outline of a missed object took, from the move of the mouse until it was drawn."""
+    document, proposing = user.document, user.panel.workbench.correcting.proposing
+    seen = document.labels[:VIEW, :VIEW].copy()
+    points = [np.argwhere(seen == n).mean(0) for n in np.unique(seen) if n]
+    document.clear()
+    user.use_tool("propose")
+    times = []
+    for point in points:
+        if not (point > 4).all() or not (point < VIEW - 4).all():
+            continue
+        before = proposing.proposal
+        user.pause(60)  # a move that follows another within 10 ms is dropped
+        start = time.perf_counter()
+        send_mouse(user, QEvent.Type.MouseMove, point, held=False)
+        while proposing.proposal is before and 1000 * (time.perf_counter() - start) < LATE_MS:
+            QApplication.processEvents()
+        user._canvas.repaint()
+        if proposing.proposal is not before and proposing.proposal is not None:
+            times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        os.environ[HOME_VARIABLE] = folder
+        user = open_window(Path(folder) / "pictures", options.side)
+        results: dict[str, Gaps] = {}
+        for _ in range(options.rounds):
+            measure_phases(user, options.seconds, results, "")
+            train(user)
+            measure_phases(user, options.seconds, results, ", training")
+            stop_training(user)
+        print(f"{options.side} x {options.side} pixels, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+        print(f"{'gaps of the event loop, ms':36} {'median':>8} {'99 %':>8} {'longest':>8} {'99 % ratio':>11}")
+        for name, gaps in results.items():
+            values = np.array(gaps.milliseconds)
+            high = np.percentile(values, 99)
+            alone = np.percentile(results[name.removesuffix(", training")].milliseconds, 99)
+            print(f"{name:36} {np.median(values):8.1f} {high:8.1f} {values.max():8.1f} {high / alone:11.2f}")
+        times = preview_times(user)
+        print(
+            f"\nPropose, from the move of the mouse to the outline: median {np.median(times):.1f} ms, "
+            f"longest {max(times):.1f} ms, of {len(times)}"
+        )
+        user.panel.workbench.close()
+        user.viewer.close()
+
+
+if __name__ == "__main__":
+    main()
