@@ -15,7 +15,7 @@ from napari_unet.models import DecoderSpec
 from napari_unet.prediction import decode
 
 Labels = NDArray[np.int32]
-WATERSHED = DecoderSpec(min_size=0)
+WATERSHED = DecoderSpec(min_size=0, peak_threshold=0.3)
 
 
 def ball(shape: tuple[int, ...], centre: tuple[float, ...], radius: float) -> NDArray[np.bool_]:
@@ -74,10 +74,26 @@ def test_elongated_object_with_one_ridge_stays_whole() -> None:
     np.testing.assert_array_equal(decode(ideal_maps(truth), DecoderSpec()), truth)
 
 
-def test_component_without_any_seed_is_one_object() -> None:
+def test_component_without_a_peak_is_left_out_unless_all_are_kept() -> None:
     maps = np.zeros((3, 20, 20), np.float32)
     maps[0, 4:15, 4:15] = 0.9
+    maps[1:, 6:13, 6:13] = 0.4
+    assert not decode(maps, DecoderSpec(peak_threshold=0.5)).any()
+    assert decode(maps, DecoderSpec(peak_threshold=0.3))[10, 10] == 1
+    maps[1:] = 0
     assert decode(maps, DecoderSpec())[10, 10] == 1
+
+
+def test_peak_that_is_not_distinct_does_not_divide_an_object() -> None:
+    truth = np.zeros((32, 48), np.int32)
+    truth[ball((32, 48), (16, 14), 8)] = 1
+    truth[ball((32, 48), (16, 26), 8) & (truth == 0)] = 2
+    maps = ideal_maps(truth)
+    maps[1:, truth == 2] *= 0.6
+    assert decode(maps, DecoderSpec(seed_threshold=0.3, peak_threshold=0.5)).max() == 2
+    labels = decode(maps, DecoderSpec(seed_threshold=0.3, peak_threshold=0.7))
+    np.testing.assert_array_equal(labels > 0, truth > 0)
+    assert labels.max() == 1
 
 
 def test_seed_threshold_divides_more_when_raised() -> None:

@@ -234,10 +234,10 @@ def test_stopped_training_can_go_on_later(
 
 
 def limited_to(patches: int, error: BaseException, forward: Forward) -> Forward:
-    def run_out(self: UNet, x: torch.Tensor) -> torch.Tensor:
+    def run_out(self: UNet, x: torch.Tensor, *core: Any) -> torch.Tensor:
         if len(x) > patches:
             raise error
-        return forward(self, x)
+        return forward(self, x, *core)
 
     return run_out
 
@@ -293,10 +293,10 @@ def test_a_loss_that_is_no_number_goes_back_with_a_lower_rate(
     calls = 0
     forward = UNet.forward
 
-    def sometimes(self: UNet, x: torch.Tensor) -> torch.Tensor:
+    def sometimes(self: UNet, x: torch.Tensor, *core: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        return forward(self, x) * (float("nan") if calls in bad else 1.0)
+        return forward(self, x, *core) * (float("nan") if calls in bad else 1.0)
 
     monkeypatch.setattr(UNet, "forward", sometimes)
     rates = []

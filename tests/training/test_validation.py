@@ -15,7 +15,7 @@ from napari_unet.network import halo
 from napari_unet.training import MIN_HELD_OUT_OBJECTS
 from napari_unet.training.sampling import Field, make_fields
 from napari_unet.training.targets import instance_targets
-from napari_unet.training.validation import Paired, _bootstrap, compare, hold_out, score_maps, tune_decoder
+from napari_unet.training.validation import Paired, _bootstrap, compare, hold_out, score_maps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,28 +208,6 @@ def test_classes_are_scored_by_the_mean_of_their_overlaps() -> None:
     result = score_maps([maps], [field], spec.decoder)
     assert result.average_precision == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
     assert result.foreground_iou == 1
-
-
-def test_thresholds_are_tuned_to_what_separates_best() -> None:
-    labels = dots((32, 32))
-    maps = ideal_maps(labels)
-    maps[0] = np.where(labels > 0, 0.45, 0.25)  # a network that is too careful
-    tuned = tune_decoder([maps], [field_of(labels)], DecoderSpec(min_size=0))
-    assert tuned.foreground_threshold in (0.3, 0.4)
-    assert tuned.min_size == 0
-
-
-@pytest.mark.parametrize("own", [0.5, 0.42])
-def test_thresholds_stay_where_nothing_is_better(own: float) -> None:
-    labels = dots((32, 32))
-    decoder = DecoderSpec(min_size=0, foreground_threshold=own, seed_threshold=own)
-    for maps in (ideal_maps(labels), np.zeros((3, 32, 32), np.float32)):
-        assert tune_decoder([maps], [field_of(labels)], decoder) == decoder
-
-
-def test_thresholds_of_classes_are_left_alone() -> None:
-    decoder = DecoderSpec(kind="argmax")
-    assert tune_decoder([], [], decoder) == decoder
 
 
 def finders(monkeypatch: pytest.MonkeyPatch, *maps: NDArray[Any], spec: ModelSpec) -> list[Model]:

@@ -79,6 +79,9 @@ class DecoderSpec(_Frozen):
     """Voxels with a foreground map above this belong to objects."""
     seed_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Objects split where distance maps fall below this between two peaks. Lower merges, higher splits."""
+    peak_threshold: float = Field(default=0.0, ge=0, lt=1)
+    """Objects in which the distance maps stay below this are left out: the network is not sure of them. Where it is,
+    both reach 1. 0: none is left out."""
     min_size: int = Field(default=15, ge=0)
     """Smaller objects are left out, in voxels."""
 

@@ -35,6 +35,9 @@ class PredictConfig(BaseModel):
     """Voxels with a foreground map above this belong to objects. None: the model's."""
     seed_threshold: float | None = Field(default=None, gt=0, lt=1)
     """Lower merges objects, higher splits them. None: the model's."""
+    peak_threshold: float | None = Field(default=None, ge=0, lt=1)
+    """Objects that the network is less sure of are left out: those whose distance maps stay below this. None: the
+    model's."""
     min_size: int | None = Field(default=None, ge=0)
     """Smaller objects are left out, in voxels. None: the model's."""
     average: bool = False
@@ -49,6 +52,6 @@ class PredictConfig(BaseModel):
 
     def decoder(self, of_model: DecoderSpec) -> DecoderSpec:
         """Return the model's decoder with what is set here."""
-        names = ("foreground_threshold", "seed_threshold", "min_size")
+        names = ("foreground_threshold", "seed_threshold", "peak_threshold", "min_size")
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return of_model.model_copy(update=chosen)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.prediction.components import Components, Grid, find_components, first_voxels
-from napari_unet.prediction.splitting import split, split_in_windows
+from napari_unet.prediction.splitting import highest, split, split_in_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,8 @@ def decode(maps: NDArray[Any], decoder: DecoderSpec) -> NDArray[np.int32]:
 
     Instances are split in this order: the connected components of the foreground; in each, the seeds, which
     are the peaks of both distance maps; a component with fewer than two seeds is one object, the others are
-    divided by a watershed. All of it looks at the component alone, so it is always split the same way,
-    whatever lies beside it.
+    divided by a watershed; what has no distinct peak is no object. All of it looks at the component alone, so it is
+    always split the same way, whatever lies beside it.
 
     Parameters
     ----------
@@ -103,6 +103,7 @@ class _Decoding:
         self.too_large = np.diff(self.components.boxes, axis=2)[..., 0].prod(axis=1) > largest
         self.first = [self.components.first]
         self.size = [self.components.size.copy()]
+        self.peak = [np.full(len(self.components.size), np.inf, np.float32)]
         self.count = len(self.components.size)  # numbers given so far, 0 included
         self.in_windows = 0
 
@@ -167,13 +168,15 @@ class _Decoding:
         self, number: int, box: Box, inside: NDArray[np.bool_], inward: NDArray[np.float32], labels: NDArray[np.int32]
     ) -> None:
         at_edge = [(s.start == 0, s.stop == n) for s, n in zip(box, self.grid.shape, strict=True)]
-        parts = split(inside, inward, at_edge, self.decoder.seed_threshold)
+        parts = split(inside, inward, at_edge, self.decoder.seed_threshold, self.decoder.peak_threshold)
         count = int(parts.max(initial=0))
         if count < 2:
+            self.peak[0][number] = inward[inside].max()
             return
         first = first_voxels(parts, count, box, self.grid.shape)
         size = np.bincount(parts.ravel(), minlength=count + 1)
-        labels[inside] = self._take_numbers(first[1:], size[1:]) + parts[inside] - 1
+        peak = highest(inward, parts, count)
+        labels[inside] = self._take_numbers(first[1:], size[1:], peak[1:]) + parts[inside] - 1
         self.size[0][number] = 0
 
     def _split_in_windows(self, number: int, box: Box) -> None:
@@ -188,6 +191,7 @@ class _Decoding:
         start = self.count
         firsts: list[NDArray[np.int64]] = []
         sizes: list[NDArray[np.int64]] = []
+        peaks: list[NDArray[np.float32]] = []
         while True:
             try:
                 core, parts = next(steps)
@@ -201,13 +205,17 @@ class _Decoding:
             self.out[core] = labels
             firsts.append(first_voxels(parts, total, core, self.grid.shape))
             sizes.append(np.bincount(parts.ravel(), minlength=total + 1))
+            peaks.append(highest(self._inward(core), parts, total))
         first = np.full(len(group), np.iinfo(np.int64).max)
         size = np.zeros(len(group), np.int64)
-        for some_first, some_size in zip(firsts, sizes, strict=True):
+        peak = np.zeros(len(group), np.float32)
+        for some_first, some_size, some_peak in zip(firsts, sizes, peaks, strict=True):
             some = np.flatnonzero(some_size)
-            np.minimum.at(first, group[some[some > 0]], some_first[some[some > 0]])
-            np.add.at(size, group[some[some > 0]], some_size[some[some > 0]])
-        self._take_numbers(first[group], size[group])
+            some = some[some > 0]
+            np.minimum.at(first, group[some], some_first[some])
+            np.add.at(size, group[some], some_size[some])
+            np.maximum.at(peak, group[some], some_peak[some])
+        self._take_numbers(first[group], size[group], peak[group])
         self.size[0][number] = 0
 
     def _component(self, box: Box) -> NDArray[np.int64]:
@@ -222,18 +230,21 @@ class _Decoding:
             result[to] = self.components.numbers[position][local[of]]
         return result
 
-    def _take_numbers(self, first: NDArray[np.int64], size: NDArray[np.int64]) -> int:
+    def _take_numbers(self, first: NDArray[np.int64], size: NDArray[np.int64], peak: NDArray[np.float32]) -> int:
         """Give the next numbers to objects; return the first of them."""
         start = self.count
         self.first.append(first)
         self.size.append(size)
+        self.peak.append(peak)
         self.count += len(first)
         return start
 
     def _final_ids(self, above: int) -> NDArray[np.int32]:
-        """Return the id of each number: in the order of the first voxels, 0 for what is too small."""
+        """Return the id of each number: in the order of the first voxels, 0 for what is too small or unsure."""
         first, size = np.concatenate(self.first), np.concatenate(self.size)
         kept = size >= max(1, self.decoder.min_size)
+        if self.decoder.peak_threshold:
+            kept &= np.concatenate(self.peak) > self.decoder.peak_threshold
         kept[0] = False
         # parts of one object that was joined across windows have one first voxel
         _, rank = np.unique(first[kept], return_inverse=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_unet.prediction.components import Box
 
-__all__ = ["split", "split_in_windows"]
+__all__ = ["highest", "split", "split_in_windows"]
 
 _SMOOTHING = 1.0
 """Sigma in voxels. Removes single-voxel peaks of the distance maps, which would become seeds of their own."""
@@ -27,12 +27,16 @@ _REACH = 4
 
 
 def split(
-    inside: NDArray[np.bool_], inward: NDArray[np.float32], at_edge: list[tuple[bool, bool]], threshold: float
+    inside: NDArray[np.bool_],
+    inward: NDArray[np.float32],
+    at_edge: list[tuple[bool, bool]],
+    threshold: float,
+    peak: float = 0.0,
 ) -> NDArray[Any]:
     """Return the parts of one component, numbered from 1; zeros where it is a single object.
 
     The smoothing sees nothing beside the component, but its mirror image beyond the edge of an image that
-    cuts it.
+    cuts it. A seed that reaches nowhere above `peak` makes no part of its own beside one that does.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ def split(
         For each axis whether the box starts and ends at the edge of the image.
     threshold : float
         Seeds are where the smoothed distance is above this.
+    peak : float
+        Distance that a seed has to exceed somewhere.
     """
     inward = np.where(inside, inward, 0)
     if inward.max() <= threshold:
@@ -53,9 +59,20 @@ def split(
     crop = tuple(slice(before, before + n) for (before, _), n in zip(margin, inside.shape, strict=True))
     peaks = smooth[crop]
     seeds, count = ndi.label(inside & (peaks > threshold))
+    if count > 1:
+        sure = highest(inward, seeds, count) > peak
+        seeds, count = np.where(sure, sure.cumsum(), 0)[seeds], int(sure.sum())
     if count < 2:
         return np.zeros(inside.shape, np.int32)
     return np.asarray(watershed(-peaks, seeds, mask=inside))
+
+
+def highest(values: NDArray[np.float32], parts: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """Return the highest value in each part; that of part 0, which is none, is 0."""
+    found = np.zeros(count + 1, np.float32)
+    inside = parts > 0
+    np.maximum.at(found, parts[inside], values[inside])
+    return found
 
 
 def split_in_windows(

@@ -61,6 +61,8 @@ class TrainConfig(BaseModel):
     rehearsal: float = Field(default=0.25, ge=0, lt=1)
     """Share of the patches that is drawn from the samples to rehearse, where there are some: what the model knew
     before is not forgotten."""
+    tune_thresholds: bool = True
+    """Set the thresholds that make objects of the maps to what suits the held-out areas, or else the corrections."""
     augmentation: AugmentConfig = AugmentConfig()
     """What is varied in the patches."""
     device: str = "auto"

@@ -21,14 +21,8 @@ from napari_unet.training.metrics import median_diameter
 from napari_unet.training.run import Run
 from napari_unet.training.timing import remember_step_time
 from napari_unet.training.trainer import resolved
-from napari_unet.training.validation import (
-    MIN_HELD_OUT_OBJECTS,
-    Paired,
-    compare,
-    field_maps,
-    score_maps,
-    tune_decoder,
-)
+from napari_unet.training.tuning import MAX_TUNED_VOXELS, tune_decoder
+from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired, compare, field_maps, score_maps
 from napari_unet.training.weights import take_weights
 
 if TYPE_CHECKING:
@@ -209,12 +203,12 @@ def _iter_run(
         remember_step_time(run.spec, config, run.seconds_per_step, slices=slices)
     with threads(run.threads):
         exact = PredictConfig(device=config.device, precision="float32")
-        result = run.result()
+        result = _tuned(run.result(), run, exact) if config.tune_thresholds else run.result()
         share = 0.0
         if base is not None:
             seen = [*run.held_out, *run.fields]
             result, share = give_back(base, result, seen, config.base_share, exact, give_up=run.give_up)
-        result, final = _scored(result, run, exact)
+        final = _scored(result, run, exact)
         # shown where nothing was held out: what it learned from is at least before and after
         fields = run.held_out or run.fields
         paired = None
@@ -238,21 +232,30 @@ def _iter_run(
     return Trained(model, run.history, final, paired, run.stopped, recipe)
 
 
-def _scored(result: Model, run: Run, exact: PredictConfig) -> tuple[Model, Score | None]:
-    """Return the model with its thresholds tuned, and its score; after Stop only what can be had at once."""
-    if not run.held_out:
-        return result, None
+def _tuned(result: Model, run: Run, exact: PredictConfig) -> Model:
+    """Return the model with the thresholds that suit the held-out areas, or else what it has learned from."""
+    left = MAX_TUNED_VOXELS // 5 if run.stopped else MAX_TUNED_VOXELS
+    fields: list[Field] = []
+    maps = []
+    for one in run.held_out or run.fields:
+        if run.give_up() or (fields and one.checked.size > left):
+            break
+        left -= one.checked.size
+        fields.append(one)
+        maps.append(field_maps(result, one, exact))
+    decoder = tune_decoder(maps, fields, result.spec.decoder, give_up=run.give_up)
+    return Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
+
+
+def _scored(result: Model, run: Run, exact: PredictConfig) -> Score | None:
+    """Return the score on the held-out areas; after Stop on as many as can be looked at at once."""
     maps = []
     for one in run.held_out:
         if run.give_up():
             break
         maps.append(field_maps(result, one, exact))
-    seen = run.held_out[: len(maps)]
-    if not run.stopped:
-        decoder = tune_decoder(maps, seen, result.spec.decoder)
-        result = Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
-    final = score_maps(maps, seen, result.spec.decoder) if maps else None
-    return result, final if final is not None and final.objects >= MIN_HELD_OUT_OBJECTS else None
+    final = score_maps(maps, run.held_out[: len(maps)], result.spec.decoder) if maps else None
+    return final if final is not None and final.objects >= MIN_HELD_OUT_OBJECTS else None
 
 
 def _object_diameter(spec: ModelSpec, samples: Sequence[Annotated], fields: Sequence[Field]) -> float | None:

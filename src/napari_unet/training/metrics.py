@@ -10,9 +10,11 @@ import numpy as np
 from napari_unet.errors import AnnotationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Matches", "average_precision", "checked_diameter", "iou", "match_objects", "median_diameter"]
+__all__ = ["Matches", "average_precision", "checked_diameter", "iou", "match_at", "match_objects", "median_diameter"]
 
 
 @dataclass(frozen=True)
@@ -98,29 +100,42 @@ def match_objects(
     -------
     Matches
     """
+    return match_at(truth, labels, (iou,), checked)[0]
+
+
+def match_at(
+    truth: NDArray[Any], labels: NDArray[Any], ious: Sequence[float], checked: NDArray[np.bool_] | None = None
+) -> list[Matches]:
+    """Pair true and predicted objects at several thresholds; see `match_objects`."""
     _check_shapes(truth, labels)
+    sizes = dict(zip(*np.unique(labels[labels != 0], return_counts=True), strict=True))
+    somewhere = (truth != 0) | (labels != 0)
     if checked is not None:
-        truth = np.where(checked, truth, 0)
-    true_ids, row = np.unique(truth, return_inverse=True)
-    ids, column = np.unique(labels, return_inverse=True)
-    row, column = row.ravel(), column.ravel()
-    true_sizes, sizes = np.bincount(row), np.bincount(column)
+        somewhere &= checked
+    true_ids, row = np.unique(truth[somewhere], return_inverse=True)
+    ids, column = np.unique(labels[somewhere], return_inverse=True)
+    true_sizes = np.bincount(row, minlength=true_ids.size)
     # a predicted object is compared on checked voxels alone
-    compared = sizes if checked is None else np.bincount(column[checked.ravel()], minlength=ids.size)
+    compared = np.bincount(column, minlength=ids.size)
     # only the pairs that overlap: a table of all of them would not fit for thousands of objects
     pairs, overlap = np.unique(row * ids.size + column, return_counts=True)
-    rows, columns = np.divmod(pairs, ids.size)
-    ratio = overlap / np.maximum(true_sizes[rows] + compared[columns] - overlap, 1)
-    candidates = np.flatnonzero((ratio >= iou) & (true_ids[rows] != 0) & (ids[columns] != 0))
+    rows, columns = np.divmod(pairs, max(1, ids.size))
+    real = (true_ids[rows] != 0) & (ids[columns] != 0)
+    rows, columns, overlap = rows[real], columns[real], overlap[real]
+    ratio = overlap / (true_sizes[rows] + compared[columns] - overlap)
+    order = np.argsort(-ratio, kind="stable")
+    counts = (ids != 0) & (2 * compared > [sizes.get(number, 0) for number in ids])
 
-    found = {int(number): False for number in true_ids if number != 0}
-    used = np.zeros(ids.size, bool)
-    for pair in candidates[np.argsort(-ratio[candidates], kind="stable")]:
-        true_id, predicted = int(true_ids[rows[pair]]), columns[pair]
-        if not used[predicted] and not found[true_id]:
-            used[predicted] = found[true_id] = True
-    counts = (ids != 0) & (2 * compared > sizes)
-    return Matches(found, int(np.count_nonzero(counts & ~used)))
+    result = []
+    for least in ious:
+        found = {int(number): False for number in true_ids if number != 0}
+        used = np.zeros(ids.size, bool)
+        for pair in order[ratio[order] >= least]:
+            true_id, predicted = int(true_ids[rows[pair]]), columns[pair]
+            if not used[predicted] and not found[true_id]:
+                used[predicted] = found[true_id] = True
+        result.append(Matches(found, int(np.count_nonzero(counts & ~used))))
+    return result
 
 
 def median_diameter(labels: NDArray[Any]) -> float | None:

@@ -12,7 +12,7 @@ import torch
 
 from napari_unet.events import Score
 from napari_unet.prediction import PredictConfig, activate, decode, tiled_forward
-from napari_unet.training.metrics import Matches, iou, match_objects
+from napari_unet.training.metrics import Matches, iou, match_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +28,10 @@ __all__ = [
     "compare",
     "field_maps",
     "hold_out",
+    "matches",
     "own_score",
     "score",
     "score_maps",
-    "tune_decoder",
 ]
 
 MIN_HELD_OUT_OBJECTS = 20
@@ -153,7 +153,7 @@ def own_score(
         if model.spec.decoder.kind == "argmax":
             values.append(_mean_class_iou(field, labels))
         else:
-            values += [_matches(field, labels, t).average_precision for t in (0.5, 0.6, 0.7, 0.8, 0.9)]
+            values += [found.average_precision for found in matches(field, labels, 0.5, 0.6, 0.7, 0.8, 0.9)]
     return float(np.mean(values))
 
 
@@ -165,7 +165,7 @@ def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], dec
         if decoder.kind == "argmax":
             precisions.append(_mean_class_iou(field, labels))
         else:
-            precisions.append(_matches(field, labels).average_precision)
+            precisions.append(matches(field, labels, 0.5)[0].average_precision)
         overlaps.append(iou(np.where(field.checked, field.targets.classes, 0), np.where(field.checked, labels, 0)))
     return Score(float(np.mean(precisions)), float(np.mean(overlaps)), sum(map(_object_count, fields)))
 
@@ -222,41 +222,16 @@ def field_maps(model: Model, field: Field, config: PredictConfig | None = None) 
     return maps
 
 
-def tune_decoder(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec) -> DecoderSpec:
-    """Return the thresholds with the best mean of AP at IoU 0.5 and 0.75: the foreground's first, then the seeds'.
-
-    Of equally good ones the nearest to those of `decoder`.
-    """
-    names = {"seeded_watershed": ("foreground_threshold", "seed_threshold"), "components": ("foreground_threshold",)}
-
-    def value(candidate: DecoderSpec) -> float:
-        return float(
-            np.mean(
-                [
-                    _matches(field, labels, threshold).average_precision
-                    for one, field in zip(maps, fields, strict=True)
-                    for labels in [decode(one, candidate)]
-                    for threshold in (0.5, 0.75)
-                ]
-            )
-        )
-
-    for name in names.get(decoder.kind, ()):
-        own = getattr(decoder, name)
-        nearest_first = sorted({own, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}, key=lambda threshold: abs(threshold - own))
-        decoder = max((decoder.model_copy(update={name: t}) for t in nearest_first), key=value)
-    return decoder
-
-
-def _matches(field: Field, labels: NDArray[Any], threshold: float = 0.5) -> Matches:
-    return match_objects(field.targets.objects, labels, threshold, checked=field.checked)
+def matches(field: Field, labels: NDArray[Any], *ious: float) -> list[Matches]:
+    """Pair what is checked in a field with what was found there, at each threshold."""
+    return match_at(field.targets.objects, labels, ious, field.checked)
 
 
 def _found(field: Field, labels: NDArray[Any], decoder: DecoderSpec) -> tuple[dict[int, bool], int]:
     """Return which true objects (classes) are found, and how many false ones there are."""
     if decoder.kind != "argmax":
-        matches = _matches(field, labels)
-        return matches.found, matches.false_positives
+        found = matches(field, labels, 0.5)[0]
+        return found.found, found.false_positives
     truth, labels = field.targets.classes[field.checked], labels[field.checked]
     return {int(n): iou(truth == n, labels == n) >= 0.5 for n in np.unique(truth) if n}, 0
 
