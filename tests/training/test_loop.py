@@ -491,7 +491,12 @@ def test_fine_tuning_gives_back_a_share_of_the_base(
 
 @pytest.mark.parametrize(
     ("scores", "share"),
-    [([0.7, 0.7, 0.7], 0.5), ([0.695, 0.7, 0.7], 0.5), ([0.5, 0.7, 0.7], 0.25), ([0.5, 0.6, 0.7], 0.0)],
+    [
+        ([0.7, 0.7, 0.7, 0.7], 0.75),
+        ([0.6, 0.695, 0.7, 0.7], 0.5),
+        ([0.4, 0.5, 0.7, 0.7], 0.25),
+        ([0.4, 0.5, 0.6, 0.7], 0.0),
+    ],
 )
 def test_the_share_is_the_largest_that_the_corrections_allow(
     scores: list[float],
