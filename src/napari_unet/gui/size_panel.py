@@ -34,7 +34,7 @@ class SizePanel(QWidget):
             "",
             workbench.sizing.take_from_checked,
             name="size_from_checked",
-            tooltip="Make the median diameter of the checked objects the object size.",
+            tooltip="Make the median diameter of the checked objects, or the width of long ones, the object size.",
         )
         self._trials = QWidget()
         self._trials.setObjectName("trials")
@@ -66,14 +66,17 @@ class SizePanel(QWidget):
         self.object_size.blockSignals(blocked)
         self.object_size.setEnabled(known is not None)
         self.object_size.setToolTip(
-            f"Typical diameter of the objects in the image. Objects that {session.model!r} learned from were "
-            f"{known:.0f} px wide: set it where yours differ much, and the image is rescaled for the model."
+            f"Typical diameter of the objects in the image, or the width of long ones. Objects that {session.model!r} "
+            f"learned from were {known:.0f} px wide: set it where yours differ much, and the image is rescaled for the "
+            "model."
             if known is not None
             else "This model does not know the size of its objects yet."
         )
         self.measure.setChecked(session.measuring)
         self.measure.setEnabled(bool(session.image) and known is not None)
-        self.measure.setToolTip("Drag a line across one object in the image: its length becomes the object size.")
+        self.measure.setToolTip(
+            "Drag a line across one object in the image, across its width if it is long: that becomes the object size."
+        )
         self.try_models.setEnabled(bool(session.image) and session.prediction is JobState.IDLE)
         self.try_models.setChecked(bool(session.trials))
         self.try_models.setToolTip("Show side by side what each model of the library finds in this view.")

@@ -29,8 +29,8 @@ class PredictConfig(BaseModel):
     channels: tuple[int, ...] | None = None
     """Channels of the image that feed the model, counted from 0. None: all of them."""
     object_diameter_px: float | None = Field(None, ge=2, le=2000)
-    """Typical diameter of the objects in the image, in pixels; the image is rescaled so that they are as large as those
-    that the model was trained on. None: not rescaled."""
+    """Typical diameter of the objects in the image, in pixels, or the width of long ones; the image is rescaled so that
+    they are as large as those that the model was trained on. None: not rescaled."""
     foreground_threshold: float | None = Field(default=None, gt=0, lt=1)
     """Voxels with a foreground map above this belong to objects. None: the model's."""
     seed_threshold: float | None = Field(default=None, gt=0, lt=1)
