@@ -25,10 +25,11 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-def check_a_corner(path, axes="YX", **facts):
-    """Draw one checked object in the top left of an image."""
+def check_a_corner(path, axes="YX", channel=None, kind="object", **facts):
+    """Draw one checked object in the top left of an image, or of one of its channels, which come first."""
     pixels = tifffile.imread(path)
-    store = open_store(identify(pixels, axes, path=path))
+    own = pixels if channel is None else pixels[channel]
+    store = open_store(identify(own, axes, path=path, channel=channel), kind=kind)
     labels, status = store.load()
     box = (*(slice(0, 1) for _ in labels.shape[:-2]), slice(5, 15), slice(4, 16))
     size = labels[box].shape
@@ -131,3 +132,57 @@ def test_labels_that_do_not_fit_are_told_and_the_others_are_taken(folder):
     assert "does not fit img_1.tif" in told["img_1.tif"]
     assert "float32" in told["img_2.tif"]
     assert told["img_10.tif"] == "taken"
+
+
+def test_channels_that_were_corrected_on_their_own_are_seen(tmp_path):
+    pixels = write(tmp_path, "cells.tif", (2, 60, 70), imagej=True, metadata={"axes": "CYX"})
+    check_a_corner(tmp_path / "cells.tif", channel=1, objects=5, checked=4, corrected=2)
+    check_a_corner(tmp_path / "cells.tif", channel=0, objects=3, checked=1, corrected=1)
+    names = sorted(path.name for path in (tmp_path / "napari-unet").iterdir())
+    assert names == ["cells channel 1.zarr", "cells channel 2.zarr"]
+    project = Project(tmp_path)
+    (entry,) = project.entries()
+    assert (entry.objects, entry.checked, entry.corrected) == (8, 5, 3)
+    first, second = project.samples(spatial_dims=2, margin=10)
+    np.testing.assert_array_equal(first.image, pixels[:1, :25, :26])
+    np.testing.assert_array_equal(second.image, pixels[1:, :25, :26])
+    assert second.intensity_range[0][0] == pytest.approx(np.percentile(pixels[1], 1), abs=2)
+    # a model that sees both, whichever of them was corrected
+    for sample in project.samples(spatial_dims=2, margin=10, channels=[1, 0]):
+        np.testing.assert_array_equal(sample.image, pixels[::-1, :25, :26])
+    # the caller has one of them in memory
+    (other,) = project.samples(spatial_dims=2, margin=10, skip=[entry.store])
+    np.testing.assert_array_equal(other.image, second.image)
+    with pytest.raises(ImageError, match="has 2 channels, the model needs number 3"):
+        list(project.samples(spatial_dims=2, channels=[2]))
+
+
+def test_a_coarser_level_that_was_corrected_is_seen(tmp_path):
+    import zarr
+
+    group = zarr.open_group(tmp_path / "large.zarr", mode="w", zarr_format=2)
+    rng = np.random.default_rng(0)
+    levels = [rng.integers(0, 900, (side, side)).astype(np.uint16) for side in (80, 40)]
+    for number, data in enumerate(levels):
+        group.create_array(str(number), shape=data.shape, dtype=data.dtype, chunks=(40, 40))[:] = data
+    axes = [{"name": one, "type": "space"} for one in "yx"]
+    described = [
+        {"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": [n + 1, n + 1]}]} for n in (0, 1)
+    ]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": described}]
+    store = open_store(identify(levels[1], "YX", path=tmp_path / "large.zarr", level=1))
+    assert store.path == tmp_path / "napari-unet" / "large level 1.zarr"
+    labels, status = store.load()
+    whole = (slice(0, 40), slice(0, 40))
+    store.journal.record(Edit(whole, labels, labels + 1, status, status + 1, "stroke"))
+    store.close()
+    (sample,) = Project(tmp_path).samples(spatial_dims=2)
+    np.testing.assert_array_equal(sample.image, levels[1][None])
+
+
+def test_what_could_not_be_kept_beside_its_image_is_seen(folder):
+    (folder / "napari-unet").write_text("")  # nothing can be made there
+    check_a_corner(folder / "img_2.tif", checked=7)
+    project = Project(folder)
+    assert [entry.checked for entry in project.entries()] == [0, 7, 0]
+    assert [sample.name for sample in project.samples(spatial_dims=2)] == ["img_2.tif"]

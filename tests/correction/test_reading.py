@@ -123,6 +123,42 @@ def test_channel_that_was_corrected_on_its_own_belongs_to_the_image(tmp_path: Pa
         read_corrections(picture("CYX", seed=1), "CYX", tmp_path / "a.tif")
 
 
+def test_of_several_channels_that_were_corrected_the_one_that_is_asked_for_is_read(
+    tmp_path: Path, stores: list[Store]
+) -> None:
+    image, path = picture("CYX"), tmp_path / "a.tif"
+    for channel in (2, 1):
+        store = open_store(identify(image[channel], "YX", path=path, channel=channel))
+        paint(store, *store.load(), channel)
+        assert store.close()
+    for channels, number in (((2,), 2), ((1,), 1), ((1, 2), 1), ((), 1), ((0,), 1)):
+        found = read_corrections(image, "CYX", path, channels=channels)
+        assert found is not None
+        assert found.corrected == {number}
+
+
+def test_corrections_of_another_level_are_told(tmp_path: Path) -> None:
+    image, path = picture("CYX"), tmp_path / "a.tif"
+    store = open_store(identify(image[0, ::2, ::2], "YX", path=path, channel=0, level=1))
+    paint(store, *store.load(), 9)
+    assert store.close()
+    with pytest.raises(StoreError, match="corrected at level 1 of its pyramid and is read at level 0"):
+        read_corrections(image, "CYX", path)
+    assert read_corrections(image[:, ::2, ::2], "CYX", path, level=1) is not None
+
+
+def test_a_channel_that_was_kept_as_an_image_without_a_file_is_read(tmp_path: Path, stores: list[Store]) -> None:
+    image = picture("CYX")
+    store = open_store(identify(image[1], "YX", name="a DAPI"))
+    stores.append(store)
+    paint(store, *store.load(), 3)
+    assert store.wait()
+    found = read_corrections(image, "CYX", tmp_path / "a.tif")
+    assert found is not None
+    assert found.corrected == {3}
+    assert read_corrections(picture("CYX", seed=1), "CYX", tmp_path / "a.tif") is None
+
+
 def test_other_images_and_other_kinds_have_none(tmp_path: Path, stores: list[Store]) -> None:
     image = picture()
     path = tmp_path / "a.tif"

@@ -15,7 +15,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_unet.correction import Edit, identify, open_store, recent
+from napari_unet.correction import Edit, has_store, identify, open_store, recent
 from napari_unet.correction import journal as journal_module
 from napari_unet.correction import writer as writer_module
 from napari_unet.errors import ImageChangedError, StoreError
@@ -458,3 +458,57 @@ def test_keeping_corrections_imports_neither_torch_nor_napari():
         "assert not unwanted, unwanted"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_corrections_of_a_channel_from_when_they_were_kept_elsewhere_come_along(tmp_path, user_folder, is_open):
+    pixels = np.random.default_rng(0).integers(0, 900, (40, 50))
+    before = Session(identify(pixels, "YX", name="cells DAPI"))
+    before.paint(3)
+    assert before.store.path.parent == user_folder / "stores"
+    meta = before.store.path / "napari-unet.json"
+    if not is_open:
+        before.store.close()
+        known = json.loads(meta.read_text())
+        del known["image"]["channel"], known["image"]["level"]  # as it was written then
+        meta.write_text(json.dumps(known))
+    else:
+        assert before.store.wait()
+    (tmp_path / "cells.tif").touch()
+    identity = identify(pixels, "YX", path=tmp_path / "cells.tif", channel=1)
+    assert has_store(identity, "object")
+    assert not has_store(identify(pixels + 1, "YX", path=tmp_path / "cells.tif", channel=1), "object")
+    now = Session(identity)
+    if is_open:  # it stays where a window writes to it
+        assert now.store.read_only
+        before.store.close()
+    else:
+        assert now.store.path == tmp_path / "napari-unet" / "cells channel 2.zarr"
+        assert now.store.notice == ""
+        now.store.close()
+    last = Session(identity)
+    last.assert_same(before)
+    last.store.close()
+    other = identify(pixels, "YX", path=tmp_path / "cells.tif", channel=0)
+    assert not has_store(other, "object"), "channels of equal pixels are told apart"
+
+
+def test_a_store_is_moved_to_another_disk_whole(tmp_path, user_folder, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 900, (40, 50))
+    before = Session(identify(pixels, "YX", name="cells DAPI"))
+    before.paint(3)
+    before.store.close()
+    rename = Path.rename
+
+    def across_disks(path, target):
+        if path == before.store.path:
+            raise OSError(18, "Invalid cross-device link")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", across_disks)
+    now = Session(identify(pixels, "YX", path=tmp_path / "cells.tif", channel=1))
+    now.assert_same(before)
+    assert now.store.path.parent == tmp_path / "napari-unet"
+    assert not before.store.path.exists()
+    assert [path.name for path in now.store.path.parent.iterdir()] == ["cells channel 2.zarr"]
+    now.store.close()

@@ -135,3 +135,61 @@ def test_continue_takes_up_the_work_of_another_day(start, folder):
     assert not resume.isVisible()
     second.undo()
     assert second.session.checked == 0
+
+
+def test_a_folder_of_channels_keeps_and_learns_from_the_channel_that_is_worked_on(
+    start, tmp_path, discs, trainings, monkeypatch
+):
+    home = tmp_path / "images"
+    home.mkdir()
+    for number in (1, 2):
+        pixels = np.stack([discs()[::-1], discs()])
+        tifffile.imwrite(home / f"img_{number}.tif", pixels, imagej=True, metadata={"axes": "CYX"})
+    seen = []
+
+    def watched(model, samples, *others, **more):
+        seen.extend((sample.name, sample.image.shape) for sample in samples)
+        return (yield from iter_fine_tune(model, samples, *others, **more))
+
+    monkeypatch.setattr(learning, "iter_fine_tune", watched)
+    user = start()
+    drop(user, home)
+    segmented(user)
+    user.choose("image", "img_1 channel 2")
+    user.segment()
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.press("complete")
+    user.press("next_image")
+    assert user.session.image == "img_2 channel 2", "the channel that was worked on"
+    segmented(user)
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.press("complete")
+    user.train()
+    assert seen == [("img_2 channel 2", (1, 64, 64)), ("img_1.tif", (1, 64, 64))]
+    assert (home / "napari-unet" / "img_1 channel 2 nucleus.zarr").is_dir()
+    user.press("keep_old")
+    user.viewer.window.remove_dock_widget(user.panel)
+    user.pause()
+
+    second = start()
+    second.press("continue")
+    second.until(lambda: second.session.checked == 5)
+    assert second.session.image == "img_2 channel 2"
+
+
+def test_what_is_checked_stays_when_the_folder_is_segmented(start, folder):
+    user = start()
+    drop(user, folder)
+    segmented(user)
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.use_tool("delete")
+    user.click((12, 12))
+    user.until(lambda: user.idle)
+    user.panel.workbench.results.segment_folder(str(folder), table=True, rois=False)
+    user.until(lambda: user.idle)
+    assert "3 images segmented" in user.says
+    written = tifffile.imread(folder / "img_9-labels.ome.tif")
+    assert not written[6:18, 6:18].any()
+    assert len(np.unique(written)) == 5
+    table = (folder / "measurements.csv").read_text()
+    assert table.count("img_9.tif") == 4

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_unet.cli.app import Axes, Device, Json, ModelName, ObjectSize, app, stop_on_interrupt
-from napari_unet.cli.corrections import corrections_for
 from napari_unet.cli.options import PredictCommand, chosen
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ def predict(
     What was segmented before with the same model and settings is skipped. A file that cannot be segmented is told at
     the end and does not stop the others; the exit code is 1 then, or 2 if no file could be segmented.
     """
+    from napari_unet.correction import corrections_for
     from napari_unet.images import image_files
     from napari_unet.models import load_model
     from napari_unet.prediction import BatchConfig, PredictConfig, iter_segment_files, write_measurements
@@ -93,7 +93,7 @@ def predict(
         rois=rois,
     )
     files = image_files(images)
-    corrections = None if ignore_corrections else corrections_for(loaded.spec)
+    corrections = None if ignore_corrections else corrections_for(loaded.spec, batch.channels or ())
     with stop_on_interrupt() as stop:
         steps = iter_segment_files(files, loaded, config=config, batch=batch, corrections=corrections, stop=stop)
         result = _show(steps, loaded.spec.task, quiet=as_json)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_unet.correction.batches import corrections_for
     from napari_unet.correction.edits import (
         Box,
         Edit,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.writer import Saving
 
 _HOMES = {
+    "batches": ["corrections_for"],
     "edits": [
         "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "mark", "object_box",
         "refill", "stroke",
@@ -80,6 +82,7 @@ __all__ = [
     "are_we_done",
     "complete_area",
     "confirm_object",
+    "corrections_for",
     "count_pieces",
     "cut_object",
     "delete_object",

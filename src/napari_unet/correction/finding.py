@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from napari_unet.correction.arrays import LabelArrays
+from napari_unet.correction.identity import identity_in
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.recents import recent
 from napari_unet.errors import ImageChangedError, StoreError
@@ -42,15 +43,18 @@ class Found:
 def has_store(identity: ImageIdentity, kind: str) -> bool:
     """Return whether there are corrections of an image: beside it, elsewhere, or from when it had another name."""
     return any(
-        _is_same_place(path, image, identity) or (image["digest"] == identity.digest and _is_gone(image))
-        for path, image in _stores(identity, kind)
+        _is_same_place(path, known, identity) or (known.digest == identity.digest and _may_come(known, identity))
+        for path, known in _stores(identity, kind)
     )
 
 
 def find(
-    identity: ImageIdentity, kind: str, digests: Callable[[], Collection[str]]
-) -> tuple[Path, dict[str, Any]] | None:
-    """Return the store that is there for an image, and what it knows of the image; nothing is made or moved.
+    identity: ImageIdentity, kind: str, digests: Callable[[], Collection[str]], channels: Collection[int] = ()
+) -> tuple[Path, ImageIdentity] | None:
+    """Return the store that is there for a file, and which image it is of; nothing is made or moved.
+
+    That may be one of its channels, or another of its resolutions: rather one of `channels`, else all of
+    them, else the first; rather the resolution of `identity`.
 
     Parameters
     ----------
@@ -58,14 +62,25 @@ def find(
         Its digest is not looked at.
     kind : str
     digests : callable
-        The digests that the image may have had; asked for only where it may have been moved.
+        The digests that the image or its channels may have had; asked for only where it may have been moved.
+    channels : collection of int
+        That are of interest.
     """
-    elsewhere = []
-    for path, image in _stores(identity, kind):
-        if _is_same_place(path, image, identity):
-            return path, image
-        elsewhere.append((path, image))
-    return next((one for one in elsewhere if _is_gone(one[1]) and one[1]["digest"] in digests()), None)
+    here: list[tuple[Path, ImageIdentity]] = []
+    elsewhere: list[tuple[Path, ImageIdentity]] = []
+    for path, known in _stores(identity, kind):
+        (here if _is_same_file(path, known, identity) else elsewhere).append((path, known))
+
+    def distance(one: tuple[Path, ImageIdentity]) -> tuple[bool, bool, int]:
+        known = one[1]
+        number = -1 if known.channel is None else known.channel
+        return known.level != identity.level, known.channel not in channels, number
+
+    if here:
+        return min(here, key=distance)
+    # channels were once kept as images without a file
+    moved = (one for one in elsewhere if _is_gone(one[1]) or (one[1].path is None and one[1].shape != identity.shape))
+    return next((one for one in moved if one[1].digest in digests()), None)
 
 
 def find_or_make(
@@ -73,18 +88,18 @@ def find_or_make(
 ) -> Found:
     """Return the store of an image; see `open_store`."""
     stores = list(_stores(identity, kind))
-    for path, image in stores:
-        if image["digest"] == identity.digest and _is_same_place(path, image, identity):
+    for path, known in stores:
+        if known.digest == identity.digest and _is_same_place(path, known, identity):
             return Found(path, _where(path, identity))
-    for path, image in stores:
-        if _is_same_place(path, image, identity):
-            changed = _meet_change(path, image, identity, when_changed)
+    for path, known in stores:
+        if _is_same_place(path, known, identity):
+            changed = _meet_change(path, known, identity, when_changed)
             if changed is not None:
                 return changed
             break
-    for path, image in stores:
-        if image["digest"] == identity.digest and _is_gone(image):
-            return _bring_along(path, image, identity, kind)
+    for path, known in stores:
+        if known.digest == identity.digest and _may_come(known, identity):
+            return _bring_along(path, known, identity, kind)
     return _make(identity, kind, pixel_size_um)
 
 
@@ -95,7 +110,7 @@ def same_kind(one: str, other: str) -> bool:
     return one == other or (len(short) > 1 and long[: len(short)] == short)
 
 
-def _stores(identity: ImageIdentity, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _stores(identity: ImageIdentity, kind: str) -> Iterator[tuple[Path, ImageIdentity]]:
     """Walk the stores of this kind and these axes that may belong to an image, the nearest first.
 
     Those of the same classes and some more or fewer come last.
@@ -107,57 +122,67 @@ def _stores(identity: ImageIdentity, kind: str) -> Iterator[tuple[Path, dict[str
     places += [Path(work.store) for work in recent(100)]
     metas = {path: read_json(path / META) for path in dict.fromkeys(places)}
     for path, meta in sorted(metas.items(), key=lambda one: one[1].get("kind") != kind):
-        image = meta.get("image", {})
         if meta.get("format", 0) > _FORMAT:
             continue  # of a newer version: left alone
-        is_whole = {"digest", "axes", "shape", "name", "path"} <= set(image)
+        known = identity_in(meta.get("image"))
         if (
-            is_whole
+            known is not None
             and same_kind(str(meta.get("kind")), kind)
-            and label_axes(image["axes"]) == label_axes(identity.axes)
+            and label_axes(known.axes) == label_axes(identity.axes)
         ):
-            yield path, image
+            yield path, known
 
 
-def _is_same_place(path: Path, image: dict[str, Any], identity: ImageIdentity) -> bool:
-    """Whether a store was made for this very file or layer, by its place and name alone."""
+def _is_same_place(path: Path, known: ImageIdentity, identity: ImageIdentity) -> bool:
+    """Whether a store was made for this very layer, by its place, name and part of the file alone."""
     if identity.path is None:
-        return image["path"] is None and image["name"] == identity.name and image["digest"] == identity.digest
+        return known.path is None and known.name == identity.name and known.digest == identity.digest
+    return known.part == identity.part and _is_same_file(path, known, identity)
+
+
+def _is_same_file(path: Path, known: ImageIdentity, identity: ImageIdentity) -> bool:
+    """Whether a store was made for a layer of this file."""
     if identity.folder is not None and path.parent == identity.folder / FOLDER:
-        return bool(image["name"] == identity.name)
-    return bool(image["path"] == identity.path)
+        return known.name == identity.name
+    return identity.path is not None and known.path == identity.path
 
 
-def _is_gone(image: dict[str, Any]) -> bool:
+def _may_come(known: ImageIdentity, identity: ImageIdentity) -> bool:
+    """Whether corrections of the same pixels are those of this image.
+
+    Its file was moved; or they are of a channel or level, from when these were kept as images without a file.
+    """
+    if known.path is None:
+        return bool(identity.part)
+    return _is_gone(known) and known.part == identity.part
+
+
+def _is_gone(known: ImageIdentity) -> bool:
     """Whether the image of a store is not where it was: it was moved, or renamed, or its folder was."""
-    if image["path"] is None:
-        return False
-    return "://" not in image["path"] and not Path(image["path"]).exists()
+    return known.path is not None and "://" not in known.path and not Path(known.path).exists()
 
 
-def _meet_change(path: Path, image: dict[str, Any], identity: ImageIdentity, when_changed: WhenChanged) -> Found | None:
+def _meet_change(path: Path, known: ImageIdentity, identity: ImageIdentity, when_changed: WhenChanged) -> Found | None:
     """Do what the user wants with corrections of an image that has other pixels now; None: begin anew."""
-    fits = tuple(image["shape"]) == identity.shape
+    fits = known.shape == identity.shape
     if when_changed == "adopt" and fits:
         return Found(path, _where(path, identity))
     if when_changed == "set aside":
         aside = path.with_name(f"{path.stem} until {time.strftime('%Y-%m-%d %H.%M.%S')}.zarr")
         meta = read_json(path / META)
         try:
-            replace_json(path / META, {**meta, "image": {**image, "name": aside.stem, "path": None}})
+            replace_json(path / META, {**meta, "image": asdict(replace(known, name=aside.stem, path=None))})
             path.rename(aside)
         except OSError as error:
             raise StoreError(f"{path} cannot be renamed ({error.strerror or error}). Move it away yourself.") from error
         return None
     choice = "Take the corrections over, or set them aside and begin anew?"
     if not fits:
-        choice = (
-            f"It was {tuple(image['shape'])} and is {identity.shape} now. Set the corrections aside and begin anew?"
-        )
+        choice = f"It was {known.shape} and is {identity.shape} now. Set the corrections aside and begin anew?"
     raise ImageChangedError(f"{identity.name} has other pixels than when it was corrected. {choice}")
 
 
-def _bring_along(path: Path, image: dict[str, Any], identity: ImageIdentity, kind: str) -> Found:
+def _bring_along(path: Path, known: ImageIdentity, identity: ImageIdentity, kind: str) -> Found:
     """Move the store of a moved image to its new place, or leave it where it is if that cannot be."""
     if identity.folder is not None and not (path / "lock").exists():
         for name in _names(identity, kind):
@@ -165,12 +190,26 @@ def _bring_along(path: Path, image: dict[str, Any], identity: ImageIdentity, kin
             if not target.exists():
                 with suppress(OSError):
                     target.parent.mkdir(exist_ok=True)
-                    path.rename(target)
+                    _move(path, target)
                     path = target
                 break
-    return Found(
-        path, f"These are the corrections of {image['name']}, which is this image under another name or place."
-    )
+    if known.path is None:
+        return Found(path, _where(path, identity))
+    return Found(path, f"These are the corrections of {known.name}, which is this image under another name or place.")
+
+
+def _move(path: Path, target: Path) -> None:
+    """Move a store, to another disk too; it appears under its name when it is whole."""
+    try:
+        path.rename(target)
+    except OSError:
+        temporary = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+        try:
+            shutil.copytree(path, temporary)
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _make(identity: ImageIdentity, kind: str, pixel_size_um: dict[str, float]) -> Found:
@@ -221,8 +260,9 @@ def _make_at(path: Path, identity: ImageIdentity, kind: str, pixel_size_um: dict
 def _names(identity: ImageIdentity, kind: str) -> list[str]:
     """Return the names a store may have, the plainest first: another image may have taken it."""
     suffix = "" if kind == "object" else f" {kind}"
-    stem = Path(identity.name).stem or "image"
-    stems = [stem, identity.name, f"{stem} {label_axes(identity.axes)}", f"{identity.name} {identity.digest[:8]}"]
+    stem, part = Path(identity.name).stem or "image", f" {identity.part}" if identity.part else ""
+    stems = [f"{stem}{part}", f"{identity.name}{part}", f"{stem}{part} {label_axes(identity.axes)}"]
+    stems.append(f"{identity.name}{part} {identity.digest[:8]}")
     safe = ["".join("_" if letter in '/\\:*?"<>|' else letter for letter in f"{one}{suffix}") for one in stems]
     return [f"{one}.zarr" for one in dict.fromkeys(safe)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ImageIdentity", "identify"]
+__all__ = ["ImageIdentity", "identify", "identity_in"]
 
 _WHOLE = 4 * 2**20
 """Voxels up to which an image is hashed whole."""
@@ -36,6 +36,10 @@ class ImageIdentity:
     axes : str
     digest : str
         Hash of shape, type and sampled pixels. Equal for the same pixels in memory, in dask and on disk.
+    channel : int or None
+        Which channel of its file it is, from 0; None: all of them.
+    level : int
+        Which resolution of a pyramid; 0 is the full one.
     """
 
     name: str
@@ -44,6 +48,14 @@ class ImageIdentity:
     dtype: str
     axes: str
     digest: str
+    channel: int | None = None
+    level: int = 0
+
+    @property
+    def part(self) -> str:
+        """What it is of its file, in words: ``channel 2 level 1``, channels counted from 1; empty for all of it."""
+        channel = [] if self.channel is None else [f"channel {self.channel + 1}"]
+        return " ".join([*channel, *[f"level {self.level}"] * bool(self.level)])
 
     @property
     def folder(self) -> Path | None:
@@ -53,7 +65,15 @@ class ImageIdentity:
         return Path(self.path).parent
 
 
-def identify(image: Any, axes: str, *, path: str | Path | None = None, name: str = "image") -> ImageIdentity:
+def identify(
+    image: Any,
+    axes: str,
+    *,
+    path: str | Path | None = None,
+    name: str = "image",
+    channel: int | None = None,
+    level: int = 0,
+) -> ImageIdentity:
     """Return the identity of an image. Reads at most 64 blocks of 64 x 64 voxels of a large one.
 
     Parameters
@@ -65,6 +85,10 @@ def identify(image: Any, axes: str, *, path: str | Path | None = None, name: str
         Where it was read from.
     name : str
         What to call it where there is no path.
+    channel : int, optional
+        Which channel of the file it is. None: all of them.
+    level : int
+        Which resolution of the file (default 0, the full one).
     """
     dtype = np.dtype(image.dtype)
     digest = hashlib.blake2b(repr((tuple(image.shape), dtype.kind, dtype.itemsize)).encode(), digest_size=16)
@@ -78,7 +102,19 @@ def identify(image: Any, axes: str, *, path: str | Path | None = None, name: str
         dtype=dtype.name,
         axes=axes,
         digest=digest.hexdigest(),
+        channel=None if where is None else channel,
+        level=0 if where is None else level,
     )
+
+
+def identity_in(known: Any) -> ImageIdentity | None:
+    """Return the identity that a store has written down; None where that is damaged. Old ones have no channel."""
+    names = {field.name for field in fields(ImageIdentity)}
+    try:
+        values = {name: value for name, value in known.items() if name in names}
+        return ImageIdentity(**{**values, "shape": tuple(int(n) for n in values["shape"])})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _sampled_blocks(image: Any) -> Iterator[np.ndarray[Any, Any]]:

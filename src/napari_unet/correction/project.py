@@ -11,25 +11,30 @@ import numpy as np
 from napari_unet.annotation import Status
 from napari_unet.correction.edits import Edit
 from napari_unet.correction.finding import FOLDER, META, same_kind
-from napari_unet.correction.identity import identify
+from napari_unet.correction.identity import identify, identity_in
 from napari_unet.correction.places import read_json, replace_json
+from napari_unet.correction.reading import read_store
 from napari_unet.correction.snapshots import crop_to_checked, snapshot
-from napari_unet.correction.store import open_store, read_store
+from napari_unet.correction.store import open_store
 from napari_unet.errors import ImageError, StoreError
 from napari_unet.images import (
+    CANONICAL,
     IMAGE_SUFFIXES,
     image_files,
     label_axes,
     measure_normalization,
+    open_image,
     read_image,
     to_canonical,
 )
+from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari_unet.annotation import Annotated
+    from napari_unet.correction.identity import ImageIdentity
 
 __all__ = ["Entry", "Project", "find_label_pairs", "import_labels"]
 
@@ -46,9 +51,9 @@ class Entry:
     ----------
     path : Path
     store : Path or None
-        None: nothing was done in it yet.
+        None: nothing was done in it yet. Where several channels or resolutions were corrected, the first of them.
     objects, checked, corrected : int
-        As the store remembers them.
+        As the stores remember them, all together.
     """
 
     path: Path
@@ -92,10 +97,10 @@ class Project:
         stores = self._stores()
         found = []
         for path in self.images:
-            store = stores.get(path.name)
-            facts = read_json(store / META).get("facts", {}) if store is not None else {}
-            counts = [int(facts.get(name, 0)) for name in ("objects", "checked", "corrected")]
-            found.append(Entry(path, store, *counts))
+            own = stores.get(path.name, [])
+            facts = [read_json(store / META).get("facts", {}) for store in own]
+            counts = [sum(int(one.get(name, 0)) for one in facts) for name in ("objects", "checked", "corrected")]
+            found.append(Entry(path, own[0] if own else None, *counts))
         return found
 
     def position(self, image: Path) -> int:
@@ -166,6 +171,7 @@ class Project:
         percentiles: tuple[float, float] = (1.0, 99.8),
         object_diameter_px: float | None = None,
         margin: int = 128,
+        channels: Sequence[int] | None = None,
         skip: Sequence[Path] = (),
     ) -> Iterator[Annotated]:
         """Walk what is checked in all images, as copies of the checked areas and a margin around them.
@@ -181,8 +187,10 @@ class Project:
         object_diameter_px : float, optional
         margin : int
             Voxels of the plane around what is checked (default 128).
+        channels : sequence of int, optional
+            Channels of the files that feed the model. None: the one that was corrected, or all where all were.
         skip : sequence of Path
-            Images that the caller has in memory.
+            Images, or stores, that the caller has in memory.
 
         Raises
         ------
@@ -191,39 +199,61 @@ class Project:
         """
         stores = self._stores()
         for path in self.images:
-            store = stores.get(path.name)
-            if store is None or path in skip:
-                continue
-            labels, status, axes = read_store(store)
-            if not (status == Status.CHECKED).any():
-                continue
-            image = read_image(path)
-            shape = tuple(n for letter, n in zip(axes, image.data.shape, strict=False) if letter in label_axes(axes))
-            if len(axes) != image.data.ndim or shape != labels.shape:
-                raise StoreError(f"{path.name} has another shape than when it was corrected. Open it to decide.")
-            for sample in snapshot(
-                image.data,
-                labels,
-                status,
-                axes,
-                spatial_dims=spatial_dims,
-                normalization=measure_normalization(to_canonical(image.data, axes), percentiles),
-                name=path.name,
-                object_diameter_px=object_diameter_px,
-            ):
-                yield crop_to_checked(sample, margin)
+            for store in stores.get(path.name, []) if path not in skip else []:
+                if store in skip:
+                    continue
+                found, known = read_store(store)
+                if not (found.status == Status.CHECKED).any():
+                    continue
+                pixels = _pixels(path, known, channels)
+                letters = label_axes(known.axes)
+                labels, status = (to_canonical(one, letters)[:, 0] for one in (found.labels, found.status))
+                if tuple(n for n, letter in zip(pixels.shape, CANONICAL, strict=True) if letter != "C") != labels.shape:
+                    raise StoreError(f"{path.name} has another shape than when it was corrected. Open it to decide.")
+                for sample in snapshot(
+                    pixels,
+                    labels,
+                    status,
+                    CANONICAL,
+                    spatial_dims=spatial_dims,
+                    normalization=measure_normalization(pixels, percentiles),
+                    name=path.name,
+                    object_diameter_px=object_diameter_px,
+                ):
+                    yield crop_to_checked(sample, margin)
 
-    def _stores(self) -> dict[str, Path]:
-        """Return the stores beside the images, by the name of the image."""
-        found: dict[str, Path] = {}
-        for path in sorted((self.folder / FOLDER).glob("*.zarr")):
+    def _stores(self) -> dict[str, list[Path]]:
+        """Return the stores of the images by their names: those beside them, and those that could not be there."""
+        beside = sorted((self.folder / FOLDER).glob("*.zarr"))
+        found: dict[str, list[tuple[int, int, Path]]] = {}
+        for path in [*beside, *sorted((data_folder() / "stores").glob("*.zarr"))]:
             meta = read_json(path / META)
-            kind = str(meta.get("kind"))
+            kind, known = str(meta.get("kind")), identity_in(meta.get("image"))
             # a class may have been added since; of classes that are not asked for nothing can be learned
-            fits = same_kind(kind, self.kind) and len(kind) <= len(self.kind)
-            if fits and "name" in meta.get("image", {}):
-                found[meta["image"]["name"]] = path
-        return found
+            if known is None or not same_kind(kind, self.kind) or len(kind) > len(self.kind):
+                continue
+            if path.parent == self.folder / FOLDER or known.folder == self.folder:
+                place = (-1 if known.channel is None else known.channel, known.level, path)
+                found.setdefault(known.name, []).append(place)
+        return {name: [path for *_, path in sorted(places)] for name, places in found.items()}
+
+
+def _pixels(path: Path, known: ImageIdentity, channels: Sequence[int] | None) -> Any:
+    """Return the pixels of an image that was corrected, or of its channels, in the canonical axes."""
+    opened = open_image(path, known.level)
+    axes = known.axes if known.channel is None else opened.axes or opened.guess.axes
+    if len(axes) != len(opened.shape):
+        raise StoreError(f"{path.name} has another shape than when it was corrected. Open it to decide.")
+    pixels = to_canonical(opened.data, axes)
+    count = pixels.shape[1]
+    wanted = channels if channels is not None else None if known.channel is None else [known.channel]
+    if wanted is None:
+        return pixels
+    if count == 1 and len(wanted) == 1:  # a file of the channel alone
+        return pixels
+    if max(wanted) >= count:
+        raise ImageError(f"{path.name} has {count} channels, the model needs number {max(wanted) + 1}.")
+    return pixels[:, list(wanted)]
 
 
 def find_label_pairs(folder: Path) -> list[tuple[Path, Path]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.correction.finding import META, find
-from napari_unet.correction.identity import ImageIdentity, identify
+from napari_unet.correction.identity import ImageIdentity, identify, identity_in
 from napari_unet.correction.journal import Journal
 from napari_unet.correction.places import read_json
 from napari_unet.correction.records import Kind, Record
@@ -21,9 +21,11 @@ from napari_unet.errors import ImageChangedError, StoreError
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
-__all__ = ["Corrected", "read_corrections"]
+__all__ = ["Corrected", "read_corrections", "read_store"]
 
 _ATTEMPTS = 3
 
@@ -47,7 +49,15 @@ class Corrected:
     corrected: frozenset[int]
 
 
-def read_corrections(image: Any, axes: str, path: str | Path, *, kind: str = "object") -> Corrected | None:
+def read_corrections(
+    image: Any,
+    axes: str,
+    path: str | Path,
+    *,
+    kind: str = "object",
+    channels: Collection[int] = (),
+    level: int = 0,
+) -> Corrected | None:
     """Return what was corrected in the image of a file, as it is on disk now; None if nothing was.
 
     A window may have the corrections open meanwhile: what it has saved so far is read.
@@ -61,59 +71,85 @@ def read_corrections(image: Any, axes: str, path: str | Path, *, kind: str = "ob
         The file.
     kind : str
         What was corrected: each kind has corrections of its own.
+    channels : collection of int
+        Channels that are of interest: where several were corrected on their own, rather one of these.
+    level : int
+        Which resolution of the file the pixels are (default 0, the full one).
 
     Raises
     ------
     ImageChangedError
         If the image has other pixels than when it was corrected.
     StoreError
-        If the corrections cannot be read.
+        If the corrections cannot be read, or are of another resolution.
     """
     path = Path(path).absolute()
     shape = tuple(int(n) for n in image.shape)
-    identity = ImageIdentity(path.name, str(path), shape, np.dtype(image.dtype).name, axes, "")
+    identity = ImageIdentity(path.name, str(path), shape, np.dtype(image.dtype).name, axes, "", level=level)
     digests = cache(lambda: _digests(image, axes))
-    found = find(identity, kind, digests)
+    found = find(identity, kind, digests, channels)
     if found is None:
         return None
     store, known = found
+    if known.level != level and known.path is not None:
+        raise StoreError(
+            f"{path.name} was corrected at level {known.level} of its pyramid and is read at level {level}. Choose the "
+            f"level that was corrected (--level {known.level}), or leave the corrections out (--ignore-corrections)."
+        )
     # with other channels than the file has, such as the transparency of a picture, they cannot be compared
-    comparable = tuple(known["shape"]) in {shape, _label_shape(shape, axes)}
-    if comparable and known["digest"] not in digests():
+    comparable = known.shape in {shape, _label_shape(shape, axes)}
+    if comparable and known.digest not in digests():
         raise ImageChangedError(
             f"{path.name} has other pixels than when it was corrected. Open it in napari and choose what becomes of "
             "the corrections, or leave them out (--ignore-corrections)."
         )
-    try:
-        corrected = _read(store, label_axes(axes))
-    except (OSError, KeyError, ValueError) as error:
-        raise StoreError(
-            f"The corrections in {store} cannot be read ({error}). Move that folder away, or leave them out "
-            "(--ignore-corrections)."
-        ) from error
+    corrected, _ = read_store(store)
     return corrected if corrected.status.any() else None
 
 
-def _read(store: Path, axes: str) -> Corrected:
-    for _ in range(_ATTEMPTS):
-        meta = read_json(store / META)
-        folded = int(meta.get("folded", 0))
-        # the arrays before the journal: whatever is folded into them meanwhile is in the journal too
-        labels, status = LabelArrays(store, axes).load()
-        journal = JournalWriter(store / "journal", str(store.parent), lambda _: False)
-        records = journal.scan(repair=False)
-        if records and records[-1].number < folded:
-            records = []  # of a journal that does not go on where the arrays end
-        if records and records[0].number > folded + 1:
-            continue  # a window has tidied up meanwhile
-        for record in records:
-            if record.number > folded:
-                _repeat(journal, record, labels, status)
-        forgotten = meta.get("forgotten", {})
-        done = Journal()
-        done.restore(*undo_stacks(records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())
-        return Corrected(labels, status, frozenset(done.corrected))
-    raise OSError("a part of the journal is missing")
+def read_store(store: Path) -> tuple[Corrected, ImageIdentity]:
+    """Return what is in a store now, whoever has it open, and which image it is of; the labels have its axes.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
+    try:
+        for _ in range(_ATTEMPTS):
+            found = _read(store)
+            if found is not None:
+                return found
+        raise OSError("a part of the journal is missing")
+    except (OSError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"The corrections in {store} cannot be read ({error}). Move that folder away; on the command line, "
+            "--ignore-corrections leaves it out."
+        ) from error
+
+
+def _read(store: Path) -> tuple[Corrected, ImageIdentity] | None:
+    """Read arrays and journal; None where a window has tidied up in between."""
+    meta = read_json(store / META)
+    identity = identity_in(meta.get("image"))
+    if identity is None:
+        raise ValueError(f"{META} is damaged")
+    folded = int(meta.get("folded", 0))
+    # the arrays before the journal: whatever is folded into them meanwhile is in the journal too
+    labels, status = LabelArrays(store, label_axes(identity.axes)).load()
+    journal = JournalWriter(store / "journal", str(store.parent), lambda _: False)
+    records = journal.scan(repair=False)
+    if records and records[-1].number < folded:
+        records = []  # of a journal that does not go on where the arrays end
+    if records and records[0].number > folded + 1:
+        return None
+    for record in records:
+        if record.number > folded:
+            _repeat(journal, record, labels, status)
+    forgotten = meta.get("forgotten", {})
+    done = Journal()
+    done.restore(*undo_stacks(records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())
+    return Corrected(labels, status, frozenset(done.corrected)), identity
 
 
 def _repeat(journal: JournalWriter, record: Record, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:

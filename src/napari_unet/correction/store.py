@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.correction.finding import META, Found, find_or_make
+from napari_unet.correction.identity import identity_in
 from napari_unet.correction.journal import Journal, Step
 from napari_unet.correction.lock import Lock
 from napari_unet.correction.places import read_json, replace_json
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.finding import WhenChanged
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["Store", "open_store", "read_about", "read_store", "undo_stacks"]
+__all__ = ["Store", "open_store", "read_about", "undo_stacks"]
 
 _FOLD_BYTES = 64 * 2**20
 """Labels and status folded in one go, between two looks at whether something is to be saved."""
@@ -76,31 +77,10 @@ def open_store(
     return Store(find_or_make(identity, kind, pixel_size_um or {}, when_changed), identity, kind)
 
 
-def read_about(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the axes of the image of a store and the facts that were remembered; empty where it cannot be read."""
+def read_about(path: Path) -> tuple[ImageIdentity | None, dict[str, Any]]:
+    """Return which image a store is of and the facts that were remembered; None where that cannot be read."""
     meta = read_json(path / META)
-    return str(meta.get("image", {}).get("axes", "")), dict(meta.get("facts", {}))
-
-
-def read_store(path: Path) -> tuple[NDArray[np.int32], NDArray[np.uint8], str]:
-    """Return labels, status and the axes of the image of a store, whoever has it open, without touching it.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be read.
-    """
-    try:
-        meta = read_json(path / META)
-        axes = str(meta["image"]["axes"])
-        reader = JournalWriter(path / "journal", str(path.parent), lambda _: False)
-        steps = _unfolded(reader.scan(repair=False), int(meta.get("folded", 0)))
-        labels, status = LabelArrays(path, label_axes(axes)).load()
-        for box, new_labels, new_status in _outcomes(reader, steps, steps):
-            labels[box], status[box] = new_labels, new_status
-    except (OSError, KeyError, ValueError) as error:
-        raise StoreError(f"The corrections in {path} cannot be read ({error}). Open their image to see.") from error
-    return labels, status, axes
+    return identity_in(meta.get("image")), dict(meta.get("facts", {}))
 
 
 def undo_stacks(records: Iterable[Record], before: int) -> tuple[list[Step], list[Step]]:

@@ -89,9 +89,10 @@ def _ago(seconds: float) -> str:
 
 def _identity(image: Image, axes: str) -> ImageIdentity:
     known = origin_of(image)
-    # a channel or a level of a file is not the image of that file
-    path = image.source.path or (known.path if known.channel is None and known.level == 0 else None)
-    return identify(image.data, axes, path=path or None, name=image.name)
+    path = image.source.path or known.path or None
+    return identify(
+        image.data, axes, path=path, name=image.name, channel=known.channel if path else None, level=known.level
+    )
 
 
 def _is_there(path: str) -> bool:

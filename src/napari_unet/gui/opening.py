@@ -37,8 +37,17 @@ class Opening:
         self._workbench = workbench
         self._session = workbench.session
 
-    def open(self, path: Path, level: int | None = None) -> bool:
-        """Open an image file, each channel as a layer with pixel sizes and names, and work on the first of them."""
+    def open(self, path: Path, level: int | None = None, channel: int | None = None) -> bool:
+        """Open an image file, each channel as a layer with pixel sizes and names, and work on one of them.
+
+        Parameters
+        ----------
+        path : Path
+        level : int, optional
+            Resolution of a pyramid. None: the one at which the objects are as large as the model knows them.
+        channel : int, optional
+            Which channel to work on. None: the first, or all of them where they stay together.
+        """
         bench, spec = self._workbench, self._workbench.spec
         try:
             layers, notes = open_layers(
@@ -51,7 +60,8 @@ class Opening:
         except UNetError as error:
             self._session.say(str(error), problem=True)
             return False
-        bench.choose_image(layers[0].name)
+        wanted = (layer for layer in layers if channel is not None and origin_of(layer).channel == channel)
+        bench.choose_image(next(wanted, layers[0]).name)
         if notes and bench.problem is None:
             self._session.say(" ".join(notes))
         return True

@@ -91,13 +91,14 @@ class Projects:
             return False
         self._stop_looking_ahead()
         bench.segmenting.cancel()
+        channel = self._channel()
         before, self._image = self._image, image
         if before is not None:
             self._take_away(before)
-        if not bench.opening.open(image):
-            self._session.strip = project.strip(image)
-            return False
+        opened = bench.opening.open(image, channel=channel)
         self._session.strip = project.strip(image)
+        if not opened:
+            return False
         self._remember(project, image)
         if bench.document is None and not bench.has_corrections() and bench.problem is None and bench.model is not None:
             self._segment(image)
@@ -105,22 +106,26 @@ class Projects:
 
     def samples(self, spec: ModelSpec) -> Iterator[Annotated]:
         """Walk what is checked in the other images of the folder; reads files, so in a worker."""
-        project = self.project
+        bench, project, document = self._workbench, self.project, self._workbench.document
         if project is None or self._image is None:
             return iter(())
+        numbers = bench.inputs.channels_in_files(spec) if bench.inputs.are_shown(spec) else None
         return project.samples(
             spatial_dims=spec.spatial_dims,
             percentiles=spec.percentiles,
-            object_diameter_px=self._workbench.object_size,
-            skip=[self._image],
+            object_diameter_px=bench.object_size,
+            channels=[int(one) for one in numbers] if numbers else None,
+            skip=[self._image if document is None or document.store is None else document.store.path],
         )
 
     def resume(self, work: RecentWork) -> None:
         """Take up the work of another day: image, labels, corrections, undo, model."""
         bench = self._workbench
-        if work.image is None or not bench.opening.open(Path(work.image)):
+        known, facts = read_about(Path(work.store))
+        level, channel = (None, None) if known is None else (known.level, known.channel)
+        if work.image is None or not bench.opening.open(Path(work.image), level, channel):
             return
-        axes, facts = read_about(Path(work.store))
+        axes = "" if known is None else known.axes
         if axes and axes != self._session.axes and bench.image is not None and bench.image.ndim == len(axes):
             bench.choose_image(bench.image.name, axes)
         if facts.get("model") in list_models():
@@ -130,6 +135,11 @@ class Projects:
         """Stop looking ahead."""
         self._session.events.prediction.disconnect(self._look_ahead)
         self._stop_looking_ahead()
+
+    def _channel(self) -> int | None:
+        """Return which channel of its file is worked on; None: all of them."""
+        image = self._workbench.image
+        return origin_of(image).channel if image is not None and self._session.image else None
 
     def _segment(self, image: Path) -> None:
         bench, ahead = self._workbench, self._ahead
@@ -172,13 +182,16 @@ class Projects:
             return
         self._tried.add((target, self._session.model))
         model, name, config = bench.model, self._session.model, bench.predict_config()
+        channel, level = self._channel(), origin_of(bench.image).level if bench.image is not None else 0
+        if channel is not None:
+            config = config.model_copy(update={"channels": (channel,)})
 
         def keep(result: Prediction) -> None:
             self._ahead = (target, name, result)
 
         self._job = Job(
             "U-Net: the next image",
-            lambda stop: _predict_file(target, model, config, stop),
+            lambda stop: _predict_file(target, level, model, config, stop),
             on_event=lambda _: None,
             on_result=keep,
             on_error=lambda _: None,  # it is told when the image is opened
@@ -196,8 +209,12 @@ class Projects:
             self._tried.clear()
 
 
-def _predict_file(path: Path, model: Model, config: PredictConfig, stop: StopFlag) -> Generator[Any, None, Prediction]:
+def _predict_file(
+    path: Path, level: int, model: Model, config: PredictConfig, stop: StopFlag
+) -> Generator[Any, None, Prediction]:
     opened = open_image(path)
+    if 0 < level < len(opened.levels):
+        opened = open_image(path, level)
     axes = opened.axes or opened.guess.axes
     result = yield from iter_predict(opened.data, model, axes=axes, config=config, stop=stop)
     return result

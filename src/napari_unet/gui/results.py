@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.correction import corrections_for
 from napari_unet.errors import UNetError
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.origin import origin_of
@@ -100,7 +101,10 @@ class Results:
     # --- of a folder -----------------------------------------------------------------------------------------
 
     def segment_folder(self, folder: str, *, table: bool, rois: bool) -> None:
-        """Segment the images of a folder, with this model and these settings, as the command line does."""
+        """Segment the images of a folder, with this model and these settings, as the command line does.
+
+        What is checked stays in them as it is.
+        """
         bench, session, model = self._workbench, self._session, self._workbench.model
         if model is None:
             session.say("This model has not learned anything yet. Train it first.", problem=True)
@@ -120,8 +124,15 @@ class Results:
             rois=rois,
         )
 
+        corrections = corrections_for(model.spec, batch.channels or ())
+        stores = [one.store for one in bench.documents if one.store is not None]
+
         def run(stop: StopFlag) -> Generator[Any, None, Batch]:
-            result = yield from iter_segment_files(files, model, config=config, batch=batch, stop=stop)
+            for store in stores:
+                store.wait()
+            result = yield from iter_segment_files(
+                files, model, config=config, batch=batch, corrections=corrections, stop=stop
+            )
             if result.tables:
                 write_measurements(Path(folder) / _CSV, result.tables)
             return result

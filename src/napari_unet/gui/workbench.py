@@ -299,6 +299,11 @@ class Workbench:
         """Return the layers that were made for an image."""
         return [layer for one in self._documents if one.image is image for layer in one.layers]
 
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """All whose layers are in the viewer."""
+        return tuple(self._documents)
+
     def holds(self, document: Document) -> bool:
         """Return whether a document's layers are still there."""
         return document in self._documents

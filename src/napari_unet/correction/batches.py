@@ -1,10 +1,12 @@
-"""What was corrected in the panel, for the labels that the command line writes."""
+"""What was corrected, for the labels of many images that are written to files."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_unet.images import OpenedImage
@@ -14,20 +16,31 @@ if TYPE_CHECKING:
 __all__ = ["corrections_for"]
 
 
-def corrections_for(spec: ModelSpec) -> Corrections:
-    """Return how corrections of what a model finds get into predicted labels."""
-    from napari_unet.correction import read_corrections
+def corrections_for(spec: ModelSpec, channels: Sequence[str] = ()) -> Corrections:
+    """Return how corrections of what a model finds get into predicted labels.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    channels : sequence of str
+        Channels that the model reads, by name or number from 0: where several were corrected on their own, those of
+        one of these count.
+    """
+    from napari_unet.correction.reading import read_corrections
     from napari_unet.prediction import Checked, Corrections
 
     def of(image: OpenedImage, axes: str) -> Checked | None:
-        found = read_corrections(image.data, axes, image.path, kind=spec.kind)
+        names = [name.casefold() for name in image.channel_names]
+        numbers = [int(one) if one.isdigit() else names.index(one.casefold()) for one in channels
+                   if one.isdigit() or one.casefold() in names]  # fmt: skip
+        found = read_corrections(image.data, axes, image.path, kind=spec.kind, channels=numbers, level=image.level)
         return None if found is None else Checked(found.labels, found.status, found.corrected)
 
     return Corrections(of, _merge_objects if spec.task == "instances" else _merge_classes)
 
 
 def _merge_objects(checked: Checked, predicted: NDArray[Any]) -> NDArray[Any]:
-    from napari_unet.correction import refill
+    from napari_unet.correction.edits import refill
 
     whole = tuple(slice(0, n) for n in predicted.shape)
     return _without_ignored(checked, refill(checked.labels, checked.status, predicted, whole).labels_after)
