@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_unet import Status
-from napari_unet.correction import Edit, Project, find_label_pairs, identify, import_labels, open_store
+from napari_unet.correction import Edit, Project, identify, open_store
 from napari_unet.errors import ImageError
 
 
@@ -96,42 +96,6 @@ def test_of_a_stack_only_what_is_checked_is_copied(tmp_path, spatial_dims):
     check_a_corner(tmp_path / "stack.tif", "ZYX")
     (sample,) = Project(tmp_path).samples(spatial_dims=spatial_dims, margin=10)
     assert sample.labels.shape == ((25, 26) if spatial_dims == 2 else (5, 25, 26))
-
-
-@pytest.mark.parametrize(
-    "name", ["img_2_masks.tif", "img_2_cp_masks.png", "labels/img_2.tif", "masks/img_2_mask.tif", "../labels/img_2.tif"]
-)
-@pytest.mark.parametrize("as_truth", [False, True])
-def test_labels_of_other_programs(folder, name, as_truth):
-    import imageio.v3 as imageio
-
-    labels = np.zeros((60, 30), np.uint16)
-    labels[3:9, 4:9], labels[20:30, 10:20] = 1, 2
-    path = folder / name
-    path.parent.mkdir(exist_ok=True)
-    imageio.imwrite(path, labels) if name.endswith("png") else tifffile.imwrite(path, labels)
-    assert len(Project(folder).images) == 3
-    pairs = find_label_pairs(folder)
-    assert [(image.name, found.name) for image, found in pairs] == [("img_2.tif", path.name)]
-    assert list(import_labels(pairs, as_truth=as_truth)) == [(folder / "img_2.tif", "taken")]
-    assert [what for _, what in import_labels(pairs, as_truth=as_truth)] == ["was there"]
-    store = open_store(identify(tifffile.imread(folder / "img_2.tif"), "YX", path=folder / "img_2.tif"))
-    taken, status = store.load()
-    np.testing.assert_array_equal(taken, labels)
-    assert (status == (Status.CHECKED if as_truth else Status.UNCHECKED)).all()
-    assert store.journal.undo().what == "import"
-    store.close()
-    assert Project(folder).entries()[1].objects == 2
-
-
-def test_labels_that_do_not_fit_are_told_and_the_others_are_taken(folder):
-    tifffile.imwrite(folder / "img_1_masks.tif", np.ones((9, 9), np.uint16))
-    tifffile.imwrite(folder / "img_2_masks.tif", np.ones((60, 30), np.float32))
-    tifffile.imwrite(folder / "img_10_masks.tif", np.ones((40, 50), np.uint16))
-    told = {path.name: what for path, what in import_labels(find_label_pairs(folder), as_truth=True)}
-    assert "does not fit img_1.tif" in told["img_1.tif"]
-    assert "float32" in told["img_2.tif"]
-    assert told["img_10.tif"] == "taken"
 
 
 def test_channels_that_were_corrected_on_their_own_are_seen(tmp_path):

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     )
     from napari_unet.correction.finding import WhenChanged, has_store, same_kind
     from napari_unet.correction.identity import ImageIdentity, identify
+    from napari_unet.correction.importing import Incoming, fit_labels, import_edit, import_labels, read_labels
     from napari_unet.correction.journal import Journal
     from napari_unet.correction.objects import ObjectTable, count_pieces
-    from napari_unet.correction.project import Entry, Project, find_label_pairs, import_labels
+    from napari_unet.correction.pairing import ROI_SUFFIXES, find_label_pairs
+    from napari_unet.correction.project import Entry, Project
     from napari_unet.correction.proposals import Proposal, accept_proposal, propose
     from napari_unet.correction.queue import Place, are_we_done, doubtful_places, tell_counts
     from napari_unet.correction.reading import Corrected, read_corrections
@@ -46,9 +48,11 @@ _HOMES = {
     ],
     "finding": ["WhenChanged", "has_store", "same_kind"],
     "identity": ["ImageIdentity", "identify"],
+    "importing": ["Incoming", "fit_labels", "import_edit", "import_labels", "read_labels"],
     "journal": ["Journal"],
     "objects": ["ObjectTable", "count_pieces"],
-    "project": ["Entry", "Project", "find_label_pairs", "import_labels"],
+    "pairing": ["ROI_SUFFIXES", "find_label_pairs"],
+    "project": ["Entry", "Project"],
     "proposals": ["Proposal", "accept_proposal", "propose"],
     "queue": ["Place", "are_we_done", "doubtful_places", "tell_counts"],
     "reading": ["Corrected", "read_corrections"],
@@ -63,11 +67,13 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ROI_SUFFIXES",
     "Box",
     "Corrected",
     "Edit",
     "Entry",
     "ImageIdentity",
+    "Incoming",
     "Journal",
     "LabelVersion",
     "ObjectTable",
@@ -91,8 +97,10 @@ __all__ = [
     "extend_object",
     "fill_holes",
     "find_label_pairs",
+    "fit_labels",
     "has_store",
     "identify",
+    "import_edit",
     "import_labels",
     "interpolate_object",
     "keep_version",
@@ -105,6 +113,7 @@ __all__ = [
     "propose",
     "read_about",
     "read_corrections",
+    "read_labels",
     "recent",
     "refill",
     "same_kind",

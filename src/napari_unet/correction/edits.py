@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "IMPORT",
     "Box",
     "Edit",
     "complete_area",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 Box = tuple[slice, ...]
+
+IMPORT = "import"
+"""What an edit is called that takes over labels of another program."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +69,12 @@ class Edit:
 
     @cached_property
     def decided(self) -> tuple[int, ...]:
-        """Objects that the user decided on by it: those newly checked, and those whose shape was changed."""
+        """Objects that the user decided on by it: those newly checked, and those whose shape was changed.
+
+        What another program made tells nothing of how much there is to correct.
+        """
+        if self.what == IMPORT:
+            return ()
         newly = (self.status_after == Status.CHECKED) & (self.status_before != Status.CHECKED)
         numbers = {int(number) for number in np.unique(self.labels_after[newly])} | self.corrected
         return tuple(sorted(numbers - {0}))

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.annotation import Status
-from napari_unet.correction.edits import Edit
 from napari_unet.correction.finding import FOLDER, META, same_kind
-from napari_unet.correction.identity import identify, identity_in
+from napari_unet.correction.identity import identity_in
+from napari_unet.correction.pairing import is_label_of
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.reading import read_store
 from napari_unet.correction.snapshots import crop_to_checked, snapshot
-from napari_unet.correction.store import open_store
 from napari_unet.errors import ImageError, StoreError
 from napari_unet.images import (
     CANONICAL,
-    IMAGE_SUFFIXES,
     image_files,
+    image_stem,
     label_axes,
     measure_normalization,
     open_image,
-    read_image,
     to_canonical,
 )
 from napari_unet.user_data import data_folder
@@ -36,10 +32,8 @@ if TYPE_CHECKING:
     from napari_unet.annotation import Annotated
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["Entry", "Project", "find_label_pairs", "import_labels"]
+__all__ = ["Entry", "Project"]
 
-_LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
-_LABEL_FOLDERS = ("labels", "masks")
 _SETTINGS = "project.json"
 
 
@@ -87,8 +81,8 @@ class Project:
         self.folder = folder.absolute()
         self.kind = kind
         files = image_files([self.folder])
-        stems = {path.stem for path in files}
-        self.images = sorted((path for path in files if not _is_label_of(path.stem, stems)), key=_natural)
+        stems = {image_stem(path) for path in files}
+        self.images = sorted((path for path in files if not is_label_of(image_stem(path), stems)), key=_natural)
 
     # --- which image -------------------------------------------------------------------------------------
 
@@ -254,92 +248,6 @@ def _pixels(path: Path, known: ImageIdentity, channels: Sequence[int] | None) ->
     if max(wanted) >= count:
         raise ImageError(f"{path.name} has {count} channels, the model needs number {max(wanted) + 1}.")
     return pixels[:, list(wanted)]
-
-
-def find_label_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Return images with the labels that other programs made for them.
-
-    Labels are named as the image with ``_masks``, ``_cp_masks``, ``_mask``, ``_labels`` or ``_label`` after it, beside
-    it or in a folder ``labels`` or ``masks`` beside it or one level up; in such a folder they may have its name.
-    """
-    pairs = []
-    for image in Project(folder).images:
-        beside = [image.with_name(f"{image.stem}{ending}{suffix}") for ending, suffix in _names()]
-        for name in _LABEL_FOLDERS:
-            for home in (image.parent / name, image.parent.parent / name):
-                beside += [home / f"{image.stem}{ending}{suffix}" for ending, suffix in [*_names(), *_names([""])]]
-        labels = next((path for path in beside if path.is_file() and path != image), None)
-        if labels is not None:
-            pairs.append((image, labels))
-    return pairs
-
-
-def import_labels(
-    pairs: Sequence[tuple[Path, Path]],
-    *,
-    as_truth: bool,
-    axes: str | None = None,
-    kind: str = "object",
-) -> Iterator[tuple[Path, Literal["taken", "was there"] | str]]:
-    """Take labels from other programs into the stores of their images; can be undone there as one step.
-
-    Parameters
-    ----------
-    pairs : sequence of (image, labels)
-        From `find_label_pairs`.
-    as_truth : bool
-        Whether all of it is true, empty places too; else it is to be checked.
-    axes : str, optional
-        Of the images, where their files do not tell.
-    kind : str
-
-    Yields
-    ------
-    (Path, str)
-        The image and ``"taken"``, ``"was there"`` (it has labels already, which stay), or what is wrong.
-    """
-    for image_path, labels_path in pairs:
-        try:
-            image, found = read_image(image_path), read_image(labels_path).data
-            known = image.axes or axes
-            if known is None:
-                raise ImageError(f"{image_path.name} does not tell its axes. Give them.")
-            shape = tuple(n for letter, n in zip(known, image.data.shape, strict=True) if letter in label_axes(known))
-            if found.shape != shape or found.dtype.kind not in "uib":
-                raise ImageError(
-                    f"{labels_path.name} does not fit {image_path.name}: it is {found.shape} {found.dtype}, "
-                    f"and should be {shape} of integers."
-                )
-            yield image_path, _take(identify(image.data, known, path=image_path), found, as_truth, kind)
-        except (ImageError, StoreError) as error:
-            yield image_path, str(error)
-
-
-def _take(identity: Any, found: Any, as_truth: bool, kind: str) -> str:
-    store = open_store(identity, kind=kind)
-    try:
-        if store.read_only:
-            return store.notice
-        labels, status = store.load()
-        if labels.any():
-            return "was there"
-        after = found.astype(labels.dtype)
-        known = np.full_like(status, Status.CHECKED if as_truth else Status.UNCHECKED)
-        box = tuple(slice(0, n) for n in labels.shape)
-        store.journal.record(Edit(box, labels, after, status, known, "import"))
-        count = int(np.count_nonzero(np.unique(after)))
-        store.remember(objects=count, checked=count if as_truth else 0, corrected=0)
-        return "taken" if store.close() else store.saving.message
-    finally:
-        store.close()
-
-
-def _names(endings: Sequence[str] = _LABEL_ENDINGS) -> list[tuple[str, str]]:
-    return [(ending, suffix) for ending in endings for suffix in IMAGE_SUFFIXES]
-
-
-def _is_label_of(stem: str, stems: set[str]) -> bool:
-    return any(stem.endswith(ending) and stem.removesuffix(ending) in stems for ending in _LABEL_ENDINGS)
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

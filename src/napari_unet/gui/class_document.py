@@ -92,6 +92,11 @@ class ClassDocument(Document):
         """Return a copy of the predicted classes, under the strokes too."""
         return np.array(self._prediction.data)
 
+    @property
+    def _are_objects(self) -> bool:
+        """Whether each number is an object, and not a class."""
+        return False
+
     def counts(self) -> tuple[int, int]:
         """Return the number of annotated voxels, twice: painting is correcting."""
         return self._count, self._count

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.correction import Edit, Journal, snapshot
+from napari_unet.correction import Edit, Journal, import_edit, snapshot
 from napari_unet.gui.layers import label_shape
 from napari_unet.images import measure_normalization, to_canonical
 
@@ -103,6 +103,11 @@ class Document(ABC):
         """The labels: what is checked where it is, else what was predicted."""
         return self._labels
 
+    @property
+    def _are_objects(self) -> bool:
+        """Whether each number is an object, and not a class."""
+        return True
+
     @abstractmethod
     def counts(self) -> tuple[int, int]:
         """Return how much is checked, and how much of it was corrected."""
@@ -110,6 +115,14 @@ class Document(ABC):
     @abstractmethod
     def fill(self, predicted: NDArray[Any], box: Box) -> None:
         """Take over a prediction, in `box`, wherever nothing is checked, as one undoable step."""
+
+    def take_over(self, found: NDArray[Any], *, as_truth: bool) -> None:
+        """Take over labels of another program, as one undoable step.
+
+        They are the truth, and everything is checked; or they are to be checked, and stand wherever nothing is.
+        """
+        objects = self._are_objects
+        self._perform(import_edit(self._labels, self.status, found, as_truth=as_truth, objects=objects))
 
     def proposed(self) -> NDArray[Any]:
         """Return a copy of the labels such that `fill` can bring them back."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OURS",
     "Shelf",
+    "foreign_labels",
     "image_layers",
     "is_ours",
     "is_usable_image",
@@ -36,8 +37,8 @@ __all__ = [
 
 _STATUS_COLORS = {None: "transparent", 0: "transparent", 1: "#30d158", 2: "#ff9f0a"}
 OURS = "napari-unet"
-"""Our key in the metadata of layers: True in those that the panel makes to show something, in images what is known of
-them."""
+"""Our key in the metadata of layers: True in those that the panel makes to show something, a word in those that it
+keeps labels in, in images what is known of them."""
 
 
 def image_layers(layers: Any) -> list[Image]:
@@ -53,6 +54,11 @@ def mark_as_ours(layer: Layer) -> None:
 def is_ours(layer: Layer) -> bool:
     """Return whether the panel made a layer to show something."""
     return layer.metadata.get(OURS) is True
+
+
+def foreign_labels(layers: Any) -> list[Labels]:
+    """Return the layers of labels that somebody else made, in the order of the layer list."""
+    return [layer for layer in layers if isinstance(layer, Labels) and OURS not in layer.metadata]
 
 
 def is_usable_image(layer: Layer) -> str | None:
@@ -83,6 +89,7 @@ def make_labels(image: Image, axes: str, name: str, data: NDArray[Any]) -> Label
         units=tuple(image.units[place] for place in transform),
         opacity=0.5,
     )
+    layer.metadata[OURS] = "labels"
     layer.brush_size = max(3, round(min(data.shape[-2:]) / 60))
     layer.n_edit_dimensions = 2
     return layer

@@ -84,7 +84,7 @@ class Looking:
 
     def reset(self, edit: Edit | None = None) -> None:
         """Begin anew: other labels, or another document."""
-        if edit is None or edit.what in ("segment", "begin anew"):
+        if edit is None or edit.what in ("segment", "import", "begin anew"):
             self._queue = None
             self._leave()
 

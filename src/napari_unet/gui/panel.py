@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unet.gui.canvas import make_canvas_current
 from napari_unet.gui.correct_panel import CorrectPanel
+from napari_unet.gui.import_panel import ImportPanel
 from napari_unet.gui.keeping_panel import KeepingPanel, SavingLine
 from napari_unet.gui.opening import image_path
 from napari_unet.gui.project_strip import ProjectStrip
@@ -48,7 +49,8 @@ class UNetPanel(QWidget):
         self.workbench = Workbench(napari_viewer, self.session, on_training_event=self._on_training_event)
         self.strip = ProjectStrip(self.workbench)
         self.keeping = KeepingPanel(self.workbench)
-        self.source = SourcePanel(self.workbench)
+        self.imports = ImportPanel(self.workbench)
+        self.source = SourcePanel(self.workbench, self.imports.start)
         self.segment = SegmentPanel(self.workbench)
         self.correct = CorrectPanel(self.workbench)
         self.train = TrainPanel(self.workbench)
@@ -116,7 +118,8 @@ class UNetPanel(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
         column.setSpacing(6)
-        for part in (self.strip, self.keeping, self.source, self.segment, self.correct, self.train, self.results):
+        step_0 = (self.strip, self.keeping, self.source, self.imports)
+        for part in (*step_0, self.segment, self.correct, self.train, self.results):
             column.addWidget(part)
         column.addStretch(1)
         scroll = QScrollArea()

@@ -89,6 +89,9 @@ class Projects:
         bench, project = self._workbench, self.project
         if project is None:
             return False
+        if bench.importing.is_busy:
+            self._session.say("Labels are being imported. Wait a moment.")
+            return False
         self._stop_looking_ahead()
         bench.segmenting.cancel()
         channel = self._channel()

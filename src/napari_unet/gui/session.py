@@ -124,6 +124,10 @@ class Session:
         Models that one can go back to, with the labels they had left; the latest first.
     question : str
         What the user must choose before work on this image can begin: it has other pixels than its corrections.
+    offer : str
+        Labels of another program that could be taken over, in a sentence; empty without any.
+    import_question : str
+        What was found in them; waits for *To be checked* or *Truth*.
     strip : str
         Which image of the open folder it is, ``3/12 img_03.tif``; empty without a folder.
     restorable : bool
@@ -170,6 +174,8 @@ class Session:
     unfinished: str = ""
     versions: tuple[LabelVersion, ...] = ()
     question: str = ""
+    offer: str = ""
+    import_question: str = ""
     strip: str = ""
     restorable: bool = False
     measuring: bool = False

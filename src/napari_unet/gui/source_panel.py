@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_unet.gui.inputs_panel import InputsPanel
 from napari_unet.gui.layers import image_layers, is_usable_image
@@ -27,9 +27,16 @@ _NEW_MODEL = "New model..."
 
 
 class SourcePanel(QWidget):
-    """Choosers of image, axes and model that follow the layer list and the library."""
+    """Choosers of image, axes and model that follow the layer list and the library.
 
-    def __init__(self, workbench: Workbench) -> None:
+    Parameters
+    ----------
+    workbench : Workbench
+    import_labels : QPushButton
+        Gets a place beside *Open image...*.
+    """
+
+    def __init__(self, workbench: Workbench, import_labels: QPushButton) -> None:
         super().__init__()
         self._workbench = workbench
         self._session = workbench.session
@@ -66,9 +73,9 @@ class SourcePanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(row(caption("Image"), self.image, self.axes, stretch=(0, 3, 1)))
+        layout.addWidget(row(caption("Image"), self.image, self.axes, self.level, stretch=(0, 3, 1, 1)))
         layout.addWidget(self.shape)
-        layout.addWidget(row(self.open, self.split, self.level, stretch=(1, 1, 1)))
+        layout.addWidget(row(self.open, import_labels, self.split, stretch=(1, 1, 1)))
         layout.addWidget(row(caption("Model"), self.model, self.sizes.try_models, stretch=(0, 3, 2)))
         layout.addWidget(self.inputs)
         layout.addWidget(self.sizes)

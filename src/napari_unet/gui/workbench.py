@@ -17,6 +17,7 @@ from napari_unet.gui.document import Document, kind_of
 from napari_unet.gui.estimating import Estimating
 from napari_unet.gui.forecast import Forecast
 from napari_unet.gui.hints import OPEN_AN_IMAGE, ask_for_truth, plural_kind
+from napari_unet.gui.importing import Importing
 from napari_unet.gui.inputs import Inputs
 from napari_unet.gui.jobs import Jobs
 from napari_unet.gui.keeping import Keeping
@@ -81,6 +82,7 @@ class Workbench:
     opening : Opening
     projects : Projects
     inputs : Inputs
+    importing : Importing
     problem : str or None
         Why the image cannot be used as it is, and what to do.
     sizing : Sizing
@@ -108,6 +110,7 @@ class Workbench:
         self.opening = Opening(self)
         self.projects = Projects(self)
         self.inputs = Inputs(self)
+        self.importing = Importing(self)
         self.sizing = Sizing(self)
         self.trying = Trying(self)
         self.shelf = Shelf(viewer)
@@ -334,6 +337,7 @@ class Workbench:
         self.forecast.close()
         self.tuning.close()
         self.projects.close()
+        self.importing.close()
         self.jobs.abandon()
         self.shelf.close()
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)

@@ -1,0 +1,254 @@
+"""Labels that other programs made: read, made to fit, and taken over as one step that can be undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_unet.annotation import Status
+from napari_unet.correction.edits import IMPORT, Edit, refill
+from napari_unet.correction.identity import identify
+from napari_unet.correction.pairing import ROI_SUFFIXES
+from napari_unet.correction.store import open_store
+from napari_unet.errors import ImageError, StoreError
+from napari_unet.images import label_axes, open_image, read_rois, rois_to_labels, to_canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.correction.identity import ImageIdentity
+    from napari_unet.images import OpenedImage
+
+__all__ = ["Incoming", "fit_labels", "import_edit", "import_labels", "read_labels"]
+
+_ROOM = 2**20
+"""Ids up to here stay, whatever the size of the image; tables of objects are as long as the highest id."""
+
+
+@dataclass(frozen=True, eq=False)
+class Incoming:
+    """Labels that fit an image.
+
+    Attributes
+    ----------
+    labels : ndarray of int32
+        In the axes of the image without C and S.
+    count : int
+        Of the objects, or of the classes that are there.
+    note : str
+        What was done to make them fit; empty if nothing.
+    """
+
+    labels: NDArray[np.int32]
+    count: int
+    note: str = ""
+
+
+def read_labels(path: Path, shape: Sequence[int], axes: str, *, classes: int = 0) -> Incoming:
+    """Read a label image, or ROIs of ImageJ, for an image.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF, PNG, OME-Zarr; ``.roi`` or ``.zip``.
+    shape : sequence of int
+        Of the labels of the image.
+    axes : str
+        Of the labels of the image, letters of ``TZYX``.
+    classes : int
+        As for `fit_labels`.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or does not fit.
+    """
+    if path.suffix.lower() in ROI_SUFFIXES:
+        return fit_labels(rois_to_labels(read_rois(path), shape, axes), shape, axes, name=path.name, classes=classes)
+    opened = open_image(path)
+    if opened.axes is not None and "S" in opened.axes:
+        raise ImageError(f"{path.name} is a picture in colours, not labels. Save it as 8 or 16 bit numbers.")
+    found, own = np.asarray(opened.data), (opened.axes or "").replace("C", "")
+    if opened.axes is not None and len(own) == found.ndim == len(axes) and set(own) == set(axes):
+        found = found.transpose([own.index(letter) for letter in axes])
+    return fit_labels(found, shape, axes, name=path.name, classes=classes)
+
+
+def fit_labels(found: Any, shape: Sequence[int], axes: str, *, name: str, classes: int = 0) -> Incoming:
+    """Return labels from elsewhere as those of an image.
+
+    Axes of length 1 come and go; whole numbers in floats are numbers. A mask, which has one value besides 0, is parted
+    into its separate pieces where objects are wanted.
+
+    Parameters
+    ----------
+    found : array
+    shape : sequence of int
+        Of the labels of the image.
+    axes : str
+        Of the labels of the image, letters of ``TZYX``.
+    name : str
+        What to call them in messages.
+    classes : int
+        How many classes there are, without the background; 0 (default): they are objects.
+
+    Raises
+    ------
+    ImageError
+        If they do not fit; the message says why.
+    """
+    shape, note = tuple(shape), ""
+    labels = np.asarray(found)
+    if [n for n in labels.shape if n > 1] != [n for n in shape if n > 1]:
+        raise ImageError(
+            f"{name} does not fit the image: it is {_sides(labels.shape)}, and the image needs {_sides(shape)} "
+            f"({axes}). Choose labels that were made on this image."
+        )
+    if labels.dtype.kind not in "buif" or (labels.dtype.kind == "f" and not (labels == np.rint(labels)).all()):
+        raise ImageError(f"{name} is no label image: its values ({labels.dtype}) are no whole numbers.")
+    if labels.size and labels.min() < 0:
+        raise ImageError(f"{name} is no label image: it has values below 0.")
+    labels = labels.reshape(shape)
+    highest = int(labels.max(initial=0))
+    is_mask = highest > 0 and bool((labels[labels > 0] == highest).all())
+    if classes:
+        if is_mask and highest > classes:
+            labels, highest, note = labels > 0, 1, "All of it becomes the first class."
+        if highest > classes:
+            raise ImageError(f"{name} has values up to {highest}, this model has {classes} classes. Add classes first.")
+        return Incoming(labels.astype(np.int32), len(np.unique(labels[labels > 0])), note)
+    if highest > max(_ROOM, labels.size):
+        values = np.unique(labels[labels > 0])
+        labels = np.where(labels > 0, np.searchsorted(values, labels) + 1, 0)
+    if is_mask:
+        labels, pieces = _pieces(labels > 0, axes)
+        if pieces > 1:
+            note = f"It is a mask: its {pieces} separate pieces become objects."
+    labels = np.array(labels, np.int32)
+    return Incoming(labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])), note)
+
+
+def import_edit(
+    labels: NDArray[Any], status: NDArray[np.uint8], found: NDArray[Any], *, as_truth: bool, objects: bool = True
+) -> Edit:
+    """Return the step that takes labels over.
+
+    Parameters
+    ----------
+    labels, status : ndarray
+        As they are.
+    found : ndarray of int
+        In the same shape.
+    as_truth : bool
+        All of it is true, empty places too: everything becomes checked. Else it is to be checked: what is checked now
+        stays, and the rest is filled with it.
+    objects : bool
+        False for classes.
+    """
+    whole = tuple(slice(0, n) for n in labels.shape)
+    found = found.astype(labels.dtype)
+    if as_truth:
+        known = np.full_like(status, Status.CHECKED)
+        return Edit(whole, labels.copy(), found, status.copy(), known, IMPORT)
+    free = status == Status.UNCHECKED
+    if objects and not free.all():
+        return replace(refill(labels, status, found, whole), what=IMPORT)
+    return Edit(whole, labels.copy(), np.where(free, found, labels), status.copy(), status.copy(), IMPORT)
+
+
+def import_labels(
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    as_truth: bool,
+    axes: str | None = None,
+    kind: str = "object",
+    classes: int = 0,
+    channel: int | None = None,
+    level: int = 0,
+) -> Iterator[tuple[Path, Literal["taken", "was there"] | str]]:
+    """Take labels from other programs into the stores of their images; can be undone there as one step.
+
+    Parameters
+    ----------
+    pairs : sequence of (image, labels)
+        From `find_label_pairs`.
+    as_truth : bool
+        Whether all of it is true, empty places too; else it is to be checked.
+    axes : str, optional
+        Of the images, where their files do not tell. None: as their shapes suggest.
+    kind : str
+    classes : int
+        As for `fit_labels`.
+    channel : int, optional
+        Channel of the files that is worked on. None: files of several channels as a whole.
+    level : int
+        Resolution of the files that is worked on (default 0, the full one).
+
+    Yields
+    ------
+    (Path, str)
+        The image and ``"taken"``, ``"was there"`` (these labels are there already, or something is checked, and that
+        stays), or what is wrong.
+    """
+    for image_path, labels_path in pairs:
+        try:
+            opened = open_image(image_path, level)
+            identity = _identity(opened, axes, channel, level)
+            letters = label_axes(identity.axes)
+            shape = [n for n, letter in zip(identity.shape, identity.axes, strict=True) if letter in letters]
+            found = read_labels(labels_path, shape, letters, classes=classes)
+            yield image_path, _take(identity, found, as_truth, kind, objects=not classes)
+        except (ImageError, StoreError) as error:
+            yield image_path, str(error)
+
+
+def _identity(opened: OpenedImage, axes: str | None, channel: int | None, level: int) -> ImageIdentity:
+    """Return the identity of an image, or of its channel as viewers show it: in the order TZYX."""
+    known = opened.axes or axes or opened.guess.axes
+    if len(known) != len(opened.shape):
+        raise ImageError(f"{opened.path.name} does not have the axes {known}. Open it and set them.")
+    count = np.prod([n for n, letter in zip(opened.shape, known, strict=True) if letter in "CS"])
+    if channel is None or count == 1:
+        return identify(opened.data, known, path=opened.path, level=level)
+    if channel >= count:
+        raise ImageError(f"{opened.path.name} has {count} channels, there is no channel {channel + 1}.")
+    kept = [letter for letter in "TZYX" if letter in known]
+    one = to_canonical(opened.data, known)[:, channel]
+    pixels = one[tuple(slice(None) if letter in kept else 0 for letter in "TZYX")]
+    return identify(pixels, "".join(kept), path=opened.path, channel=channel, level=level)
+
+
+def _take(identity: ImageIdentity, found: Incoming, as_truth: bool, kind: str, *, objects: bool) -> str:
+    store = open_store(identity, kind=kind)
+    try:
+        if store.read_only:
+            return store.notice
+        labels, status = store.load()
+        if status.any() or (labels.any() and np.array_equal(labels, found.labels)):
+            return "was there"
+        store.journal.record(import_edit(labels, status, found.labels, as_truth=as_truth, objects=objects))
+        count = found.count if objects else 0
+        store.remember(objects=count, checked=count if as_truth else 0, corrected=0)
+        return "taken" if store.close() else store.saving.message
+    finally:
+        store.close()
+
+
+def _pieces(mask: NDArray[np.bool_], axes: str) -> tuple[NDArray[Any], int]:
+    """Part a mask; what follows in time is not one piece."""
+    touching = ndi.generate_binary_structure(mask.ndim, 1)
+    if "T" in axes:
+        frames = np.moveaxis(touching, axes.index("T"), 0)
+        frames[0] = frames[2] = False
+    labels, count = ndi.label(mask, touching)
+    return labels, int(count)
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,76 @@
+"""Labels that other programs made, told by their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_unet.images import IMAGE_SUFFIXES, image_stem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+__all__ = ["ROI_SUFFIXES", "find_label_pairs", "is_label_of"]
+
+ROI_SUFFIXES = (".roi", ".zip")
+
+_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "-labels")
+_ROI_ENDINGS = ("_rois", "-rois", "_roiset")
+_FOLDERS = ("labels", "masks", "rois")
+
+
+def find_label_pairs(images: Iterable[Path], folder: Path | None = None) -> list[tuple[Path, Path]]:
+    """Return images with the labels that other programs made for them; images without any are left out.
+
+    Labels are named as the image with ``_masks``, ``_cp_masks``, ``_mask``, ``_labels`` or ``_label`` after it, ROIs of
+    ImageJ (``.roi``, ``.zip``) with ``_rois`` or ``_RoiSet``. They are beside it, or in a folder ``labels``, ``masks``
+    or ``rois`` beside it or one level up; in such a folder they may have its very name.
+
+    Parameters
+    ----------
+    images : iterable of Path
+        Such as those of a `Project`.
+    folder : Path, optional
+        Where the labels are. None: where they usually are.
+    """
+    known: dict[Path, dict[str, list[Path]]] = {}
+    pairs = []
+    for image in images:
+        homes = [image.parent, *_label_folders(image)] if folder is None else [folder]
+        for home in homes:
+            if home not in known:
+                known[home] = _by_stem(home)
+            labels = _labels_in(known[home], image, beside=home == image.parent)
+            if labels is not None:
+                pairs.append((image, labels))
+                break
+    return pairs
+
+
+def is_label_of(stem: str, stems: Collection[str]) -> bool:
+    """Return whether a file of that name holds the labels of one of those names."""
+    return any(stem.endswith(ending) and stem.removesuffix(ending) in stems for ending in _ENDINGS)
+
+
+def _label_folders(image: Path) -> list[Path]:
+    found = []
+    for home in (image.parent, image.parent.parent):
+        if home.is_dir():
+            found += [path for path in sorted(home.iterdir()) if path.name.casefold() in _FOLDERS and path.is_dir()]
+    return found
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix.lower() in (*IMAGE_SUFFIXES, *ROI_SUFFIXES, ".zarr") and not path.name.startswith("."):
+            found.setdefault(image_stem(path).casefold(), []).append(path)
+    return found
+
+
+def _labels_in(files: dict[str, list[Path]], image: Path, *, beside: bool) -> Path | None:
+    stem = image_stem(image).casefold()
+    marked = [path for ending in (*_ENDINGS, *_ROI_ENDINGS) for path in files.get(f"{stem}{ending}", [])]
+    # an image is not its own labels; ROIs of its name are
+    same = [path for path in files.get(stem, []) if not beside or path.suffix.lower() in ROI_SUFFIXES]
+    return next(iter(marked + same), None)

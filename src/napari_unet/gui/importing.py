@@ -1,0 +1,264 @@
+"""Labels of other programs: a layer, a file or a folder of them becomes what is corrected here."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.correction import Incoming, find_label_pairs, fit_labels, import_labels, read_labels
+from napari_unet.errors import UNetError
+from napari_unet.gui.document import kind_of
+from napari_unet.gui.import_offers import ImportOffers, path_of, tell_pairs
+from napari_unet.gui.layers import label_shape
+from napari_unet.gui.origin import origin_of
+from napari_unet.gui.session import JobState
+from napari_unet.gui.worker import Job
+from napari_unet.images import label_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+    from threading import Event as StopFlag
+
+    from napari.layers import Labels
+
+    from napari_unet.gui.workbench import Workbench
+
+__all__ = ["Importing"]
+
+_QUESTION = "To be checked, or the truth: all right, nothing missing?"
+
+
+class Importing:
+    """Finds labels of other programs, asks whether they are the truth or to be checked, and takes them over.
+
+    Parameters
+    ----------
+    workbench : Workbench
+    """
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._session = workbench.session
+        self._offers = ImportOffers(workbench, self)
+        self._take: Callable[[bool], None] | None = None
+        self._job: Job | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether labels are being read."""
+        return self._job is not None
+
+    # --- what there is -----------------------------------------------------------------------------------
+
+    def accept(self) -> None:
+        """Take up the offer."""
+        self._offers.accept()
+
+    def decline(self) -> None:
+        """Do not offer it again."""
+        self._offers.decline()
+
+    def choose_layer(self, layer: Labels) -> None:
+        """Look at a layer of labels, then ask what they are."""
+        data = layer.data[0] if layer.multiscale else layer.data
+
+        def done(found: Incoming) -> None:
+            self._ask(found, repr(layer.name), then=lambda: self._put_away(layer))
+
+        self._read(layer.name, lambda shape, axes, n: fit_labels(data, shape, axes, name=layer.name, classes=n), done)
+
+    def choose_file(self, path: Path) -> None:
+        """Look at a file of labels or ROIs, then ask what they are."""
+        self._read(
+            path.name,
+            lambda shape, axes, n: read_labels(path, shape, axes, classes=n),
+            lambda found: self._ask(found, path.name),
+        )
+
+    def choose_folder(self, folder: Path | None = None) -> None:
+        """Look for labels of all images of the open folder, then ask what they are.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Where they are. None: beside the images, or where other programs put them.
+        """
+        project = self._workbench.projects.project
+        if project is None:
+            self._session.say("Open a folder of images first: Open folder..., or drop it here.", problem=True)
+            return
+        pairs = find_label_pairs(project.images, folder)
+        if not pairs:
+            where = folder or project.folder
+            names = "those of the images, with _masks after them or not"
+            self._session.say(f"No labels in {where}. They are told by their names: {names}.", problem=True)
+            return
+        self._take = partial(self._take_folder, pairs)
+        self._session.import_question = f"{tell_pairs(pairs, len(project.images))} {_QUESTION}"
+
+    # --- what becomes of it ------------------------------------------------------------------------------
+
+    def take(self, *, as_truth: bool) -> None:
+        """Take over what was looked at."""
+        take, self._take = self._take, None
+        self._session.import_question = ""
+        if take is not None:
+            take(as_truth)
+            self._offers.decline()
+
+    def cancel(self) -> None:
+        """Leave everything as it is."""
+        self._take = None
+        self._session.import_question = ""
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self._offers.close()
+        if self._job is not None:
+            self._job.abandon()
+
+    # --- inner: reading ----------------------------------------------------------------------------------
+
+    def _read(
+        self, name: str, read: Callable[[tuple[int, ...], str, int], Incoming], done: Callable[[Incoming], None]
+    ) -> None:
+        """Read labels in the background."""
+        bench, image = self._workbench, self._workbench.image
+        if image is None or not self._session.image or bench.problem is not None:
+            self._session.say(bench.problem or "Open the image of these labels first.", problem=True)
+            return
+        if self._job is not None:
+            self._session.say("Labels are being read. Wait a moment.")
+            return
+        self.cancel()
+        axes, classes = self._session.axes, self._classes()
+        shape = label_shape(image, axes)
+
+        def run(_: StopFlag) -> Generator[Any, None, Incoming]:
+            yield from ()
+            return read(shape, label_axes(axes), classes)
+
+        def take_over(found: Incoming) -> None:
+            if bench.image is image and self._session.axes == axes and self._classes() == classes:
+                done(found)
+
+        self._start(run, take_over, f"Reading {name}...")
+
+    def _start(
+        self,
+        run: Callable[[StopFlag], Generator[Any, None, Any]],
+        on_result: Callable[[Any], None],
+        message: str,
+        on_event: Callable[[Any], None] = lambda _: None,
+    ) -> None:
+        def on_end() -> None:
+            self._job = None
+            self._offers.look()
+
+        self._job = Job(
+            "U-Net import",
+            run,
+            on_event=on_event,
+            on_result=on_result,
+            on_error=lambda text: self._session.say(text, problem=True),
+            on_end=on_end,
+        )
+        self._session.say(message)
+        self._job.start()
+
+    def _classes(self) -> int:
+        spec = self._workbench.spec
+        return len(spec.classes) if spec is not None and spec.task == "semantic" else 0
+
+    def _ask(self, found: Incoming, name: str, then: Callable[[], None] = lambda: None) -> None:
+        what = f"{found.count} class{'es' * (found.count != 1)}" if self._classes() else _objects(found.count)
+        replaced = f" Truth would replace the {self._session.checked} checked." if self._session.checked else ""
+        self._take = partial(self._take_one, found, name, then)
+        self._session.say(f"{what} in {name}.")
+        parts = (f"{what} in {name}.", found.note, f"{_QUESTION}{replaced}")
+        self._session.import_question = " ".join(part for part in parts if part)
+
+    # --- inner: taking over ------------------------------------------------------------------------------
+
+    def _take_one(self, found: Incoming, name: str, then: Callable[[], None], as_truth: bool) -> None:
+        if self._fill(found, as_truth):
+            then()
+            how = "all of it is checked. Press Train." if as_truth else "correct what is wrong, then press Train."
+            self._session.say(f"Taken over from {name}: {how} Control-Z takes it back.")
+
+    def _fill(self, found: Incoming, as_truth: bool) -> bool:
+        """Take labels over into the document of the image; False if that cannot be, which is said."""
+        bench = self._workbench
+        document = bench.ensure_document()
+        if document is None:
+            return False
+        if document.store is not None and document.store.read_only:
+            self._session.say(document.store.notice, problem=True)
+            return False
+        if document.shape != found.labels.shape:
+            self._session.say("Another image was chosen: nothing was taken over.", problem=True)
+            return False
+        if self._session.prediction is JobState.RUNNING:
+            bench.segmenting.cancel()  # its result would cover what is taken over
+        document.take_over(found.labels, as_truth=as_truth)
+        return True
+
+    def _take_folder(self, pairs: list[tuple[Path, Path]], as_truth: bool) -> None:
+        bench, image = self._workbench, self._workbench.image
+        if image is None or self._job is not None:
+            return
+        known, axes, classes, kind = origin_of(image), self._session.axes, self._classes(), kind_of(bench.spec)
+        here, shape = path_of(image), label_shape(image, axes)
+        others = [pair for pair in pairs if pair[0] != here]
+        own = next((labels for path, labels in pairs if path == here), None)
+        told: dict[Path, str] = {}
+        stored = import_labels(
+            others, as_truth=as_truth, axes=axes if known.channel is None else None, kind=kind, classes=classes,
+            channel=known.channel, level=known.level,
+        )  # fmt: skip
+
+        def run(stop: StopFlag) -> Generator[Any, None, Incoming | str | None]:
+            for path, what in stored:
+                told[path] = what
+                yield len(told)
+                if stop.is_set():
+                    break
+            try:
+                return None if own is None else read_labels(own, shape, label_axes(axes), classes=classes)
+            except UNetError as error:
+                return str(error)
+
+        def take_over(found: Incoming | str | None) -> None:
+            document = bench.document
+            if isinstance(found, str) and here is not None:
+                told[here] = found
+            elif isinstance(found, Incoming) and here is not None:
+                is_mine = document is not None and bool(document.status.any())
+                told[here] = "was there" if is_mine or not self._fill(found, as_truth) else "taken"
+            self._tell_folder(told, as_truth)
+
+        def on_event(done: int) -> None:
+            self._session.say(f"Importing labels: {done} of {len(pairs)} images.")
+
+        self._start(run, take_over, f"Importing labels of {len(pairs)} images...", on_event)
+
+    def _tell_folder(self, told: dict[Path, str], as_truth: bool) -> None:
+        taken = sum(what == "taken" for what in told.values())
+        kept = sum(what == "was there" for what in told.values())
+        problems = [what for what in told.values() if what not in ("taken", "was there")]
+        parts = [f"Labels of {taken} of {len(told)} images taken over, {'checked' if as_truth else 'to be checked'}."]
+        parts += [f"{kept} had been worked on and keep theirs."] * bool(kept)
+        parts += problems[:1] + [f"And {len(problems) - 1} more like this."] * (len(problems) > 1)
+        self._session.say(" ".join(parts), problem=bool(problems))
+
+    def _put_away(self, layer: Labels) -> None:
+        if layer in self._workbench.viewer.layers:
+            layer.visible = False
+            document = self._workbench.document
+            if document is not None:
+                self._workbench.viewer.layers.selection.active = document.editable
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'s' * (count != 1)}"
