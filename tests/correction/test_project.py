@@ -67,11 +67,17 @@ def test_progress_and_what_to_segment_next(folder):
     assert project.next_to_segment(project.images[2]) is None
 
 
-def test_settings_are_there_again_and_the_base_model_stays(folder):
-    assert Project(folder).base_model("nuclei") == "nuclei"
-    assert Project(folder).base_model("nuclei-2") == "nuclei"
-    Project(folder).set(object_size=24.0, channels={"DAPI": 0})
-    assert Project(folder).settings == {"base_model": "nuclei", "object_size": 24.0, "channels": {"DAPI": 0}}
+def test_settings_are_there_again_with_a_base_model_for_each_kind(folder):
+    assert Project(folder, "nucleus").base_model is None
+    Project(folder, "nucleus").choose_base_model("nuclei")
+    Project(folder, "gland, stroma").choose_base_model("tissue")
+    assert Project(folder, "nucleus").base_model == "nuclei"
+    assert Project(folder, "cell").base_model is None
+    assert Project(folder, "gland, stroma, debris").base_model == "tissue", "a class was added"
+    Project(folder, "gland, stroma, debris").choose_base_model("tissue-2")
+    Project(folder).set(object_size=24.0)
+    bases = {"nucleus": "nuclei", "gland, stroma, debris": "tissue-2"}
+    assert Project(folder).settings == {"base_models": bases, "object_size": 24.0}
 
 
 def test_training_gets_the_checked_areas_of_all_images(folder):

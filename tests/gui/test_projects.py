@@ -7,7 +7,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QLabel
 
-from napari_unet import iter_fine_tune
+from napari_unet import iter_fine_tune, save_model
 from napari_unet.gui import learning
 
 
@@ -193,3 +193,54 @@ def test_what_is_checked_stays_when_the_folder_is_segmented(start, folder):
     assert len(np.unique(written)) == 5
     table = (folder / "measurements.csv").read_text()
     assert table.count("img_9.tif") == 4
+
+
+def test_every_training_of_a_folder_starts_from_the_model_of_the_first(
+    start, folder, library, make_model, trainings, monkeypatch
+):
+    seen = []
+
+    def watched(model, samples, *others, in_use, **more):
+        seen.append((model.spec.name, in_use.spec.name))
+        return (yield from iter_fine_tune(model, samples, *others, in_use=in_use, **more))
+
+    monkeypatch.setattr(learning, "iter_fine_tune", watched)
+    for name in ("cells", "lines"):
+        save_model(make_model(name), library / name)
+    save_model(make_model("tissue", "semantic", ("nucleus",)), library / "tissue")
+    save_model(make_model("yeast", classes=("yeast",)), library / "yeast")
+
+    user = start()
+    assert not user.combo("base_model").isVisible(), "without a folder a version tells where it came from"
+    drop(user, folder)
+    segmented(user)
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.press("complete")
+    assert user.combo("base_model").isVisible()
+    assert user.combo("base_model").currentText() == "nuclei"
+    assert user.offers("base_model") == ["nuclei", "cells", "lines"], "those of the same kind"
+    user.train()
+    user.press("use_new")
+    user.until(lambda: user.idle)
+    assert user.session.model == "nuclei-2"
+    assert user.combo("base_model").currentText() == "nuclei"
+    # another model in use changes nothing of it
+    user.choose("model", "cells")
+    assert user.combo("base_model").currentText() == "nuclei"
+    user.train()
+    user.press("keep_old")
+    # the user does
+    user.choose("base_model", "lines")
+    assert "starts from 'lines'" in user.says
+    user.train()
+    user.press("keep_old")
+    assert seen == [("nuclei", "nuclei"), ("nuclei", "cells"), ("lines", "cells")]
+    user.viewer.window.remove_dock_widget(user.panel)
+    user.pause()
+
+    second = start()
+    drop(second, folder)
+    assert second.combo("base_model").currentText() == "lines"
+    (library / "lines.safetensors").unlink()
+    second.choose("model", "cells")
+    assert second.combo("base_model").currentText() == "cells", "the chosen one is gone"

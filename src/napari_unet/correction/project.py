@@ -127,7 +127,7 @@ class Project:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is set for the project: ``base_model``, ``object_size``, ``channels``, ``axes``, ..."""
+        """What is set for the project: ``base_models``, ``last``, ..."""
         return read_json(self.folder / FOLDER / _SETTINGS)
 
     def set(self, **values: Any) -> None:
@@ -148,13 +148,23 @@ class Project:
                 "They hold until napari closes."
             ) from error
 
-    def base_model(self, chosen: str) -> str:
-        """Return the model that fine-tuning starts from: the one chosen at the first training, from then on."""
-        base = self.settings.get("base_model")
-        if base is None:
-            self.set(base_model=chosen)
-            return chosen
-        return str(base)
+    @property
+    def base_model(self) -> str | None:
+        """Model that every training of this kind starts from; None before the first."""
+        chosen = self.settings.get("base_models", {})
+        own = (name for kind, name in chosen.items() if same_kind(kind, self.kind))
+        return chosen.get(self.kind) or next(own, None)
+
+    def choose_base_model(self, name: str) -> None:
+        """Let every training of this kind start from a model.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        others = {k: v for k, v in self.settings.get("base_models", {}).items() if not same_kind(k, self.kind)}
+        self.set(base_models={**others, self.kind: name})
 
     # --- what is known -----------------------------------------------------------------------------------
 

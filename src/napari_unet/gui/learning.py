@@ -11,13 +11,14 @@ import numpy as np
 from napari_unet.annotation import Status
 from napari_unet.errors import CheckpointError, UNetError
 from napari_unet.events import Notice
+from napari_unet.gui.bases import is_base, load_base
 from napari_unet.gui.forecast import how_to_compute
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.layers import make_overlay
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.verdict import advice_on, verdict_on
 from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
-from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train, read_unfinished, with_classes
+from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train, read_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -53,6 +54,8 @@ class Learning:
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
         self._session.events.training.connect(self._look_for_unfinished)
+        for name in ("model", "strip", "image", "classes"):
+            getattr(self._session.events, name).connect(self._tell_base)
 
     def train(self, minutes: float | None = 5.0, steps: int | None = None) -> None:
         """Learn from what is checked, in the background; what was broken off before is forgotten."""
@@ -73,6 +76,38 @@ class Learning:
         samples = self._samples()
         if samples:
             self._start(samples, unfinished.config)
+
+    def bases(self) -> list[str]:
+        """Return the models of the library that a training of the model in use can start from."""
+        model = self._workbench.model
+        return [] if model is None else [name for name in list_models() if is_base(name, model.spec)]
+
+    def base(self) -> str:
+        """Return the name of the model that a training starts from: that of the folder, else that of the version.
+
+        Empty for a model that has not learned anything yet.
+        """
+        model, project = self._workbench.model, self._workbench.projects.project
+        if model is None:
+            return ""
+        names = (project.base_model if project is not None else None, model.spec.provenance.get("parent"))
+        return next((name for name in names if name and is_base(name, model.spec)), self._session.model)
+
+    def choose_base(self, name: str) -> None:
+        """Let every training of the open folder start from this model."""
+        project = self._workbench.projects.project
+        if project is not None:
+            try:
+                project.choose_base_model(name)
+            except UNetError as error:
+                self._session.say(str(error), problem=True)
+            else:
+                self._session.say(f"Training in this folder starts from {name!r} now.")
+        self._tell_base()
+
+    def _tell_base(self) -> None:
+        in_folder = bool(self._session.strip) and self._workbench.model is not None
+        self._session.base = self.base() if in_folder else ""
 
     def _samples(self) -> list[Annotated]:
         """Return copies of what is checked; none where the training cannot start, which is said."""
@@ -104,13 +139,17 @@ class Learning:
         assert spec is not None
         assert document is not None  # the samples are of it
 
-        everything = list(samples)
+        everything, base_name = list(samples), self.base()
+        project = bench.projects.project
+        if project is not None and project.base_model is None and base_name in list_models():
+            with suppress(UNetError):  # of a folder that cannot be written: it is the same as long as this model is
+                project.choose_base_model(base_name)
 
         def learn(stop: StopFlag) -> Generator[Any, None, Trained]:
             if model is None:
                 start = _start_for(spec)
                 return (yield from iter_train(everything, config, spec=spec, start=start, stop=stop, checkpoint=path))
-            base = _base_of(model)
+            base = load_base(base_name, model)
             return (yield from iter_fine_tune(base, everything, config, in_use=model, stop=stop, checkpoint=path))
 
         def run(stop: StopFlag) -> Generator[Any, None, Trained]:
@@ -143,14 +182,15 @@ class Learning:
         """Return how far a training of this document and this model had come that was broken off; else nothing."""
         path, session = self._checkpoint(), self._session
         try:
-            key = (path, path.stat().st_mtime_ns, session.model) if path is not None else None
+            key = (path, path.stat().st_mtime_ns, session.model, session.base) if path is not None else None
         except OSError:
             key = None
         if key is None:
             return ""
         if key != self._looked_at[0]:
             found, spec = read_unfinished(key[0]), self._workbench.spec
-            fits = found is not None and spec is not None and found.model in (spec.name, spec.provenance.get("parent"))
+            own = () if spec is None else (spec.name, spec.provenance.get("parent"), session.base)
+            fits = found is not None and found.model in own
             self._looked_at = key, found.progress if found is not None and fits else ""
         return self._looked_at[1]
 
@@ -260,21 +300,6 @@ def _missing_truth(samples: Sequence[Annotated], spec: ModelSpec) -> str | None:
     if 0 not in painted:
         return "No background is checked. Paint some with Background beside the objects, then press Train."
     return "No object is checked. Draw or confirm about ten, then press Train." if painted == {0} else None
-
-
-def _base_of(model: Model) -> Model:
-    """Return the model that fine-tuning restarts from: the one that this version came from, if it is still there."""
-    parent = model.spec.provenance.get("parent")
-    if parent is None or parent not in list_models():
-        return model
-    base = load_model(parent)
-    if base.spec.channels != model.spec.channels:
-        return model
-    if base.spec.maps == model.spec.maps:
-        return base
-    known, classes = {one.name for one in base.spec.classes}, model.spec.classes
-    grew = base.spec.task == model.spec.task == "semantic" and known < {one.name for one in classes}
-    return with_classes(base, classes) if grew else model
 
 
 def _start_for(spec: ModelSpec) -> Model | None:

@@ -89,6 +89,8 @@ class Session:
         Typical diameter of the objects in pixels; 0: the image is not rescaled.
     model : str
         Name of the model in use, empty without one.
+    base : str
+        Name of the model that a training in the open folder starts from; empty without a folder.
     classes : tuple of str
         Names of the classes of a model of classes, without the background; empty for one of objects.
     prediction, training : JobState
@@ -153,6 +155,7 @@ class Session:
     axes: str = ""
     object_size: float = 0.0
     model: str = ""
+    base: str = ""
     classes: tuple[str, ...] = ()
     prediction: JobState = JobState.IDLE
     training: JobState = JobState.IDLE

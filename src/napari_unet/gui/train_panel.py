@@ -13,7 +13,7 @@ from superqt import QCollapsible
 from napari_unet.events import StepDone, Validated
 from napari_unet.gui.forecast import steps_line
 from napari_unet.gui.session import JobState
-from napari_unet.gui.widgets import Section, button, row, set_highlight, wrapped_label
+from napari_unet.gui.widgets import Section, button, caption, narrow, row, set_choices, set_highlight, wrapped_label
 
 if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
@@ -43,6 +43,13 @@ class TrainPanel(Section):
         self.minutes.addItems([f"{n} min" for n in _MINUTES])
         self.minutes.setCurrentText("5 min")
         self.minutes.setToolTip("How long to train. You can stop at any time and keep what was learned.")
+        self.base = narrow(QComboBox())
+        self.base.setObjectName("base_model")
+        self.base.setToolTip(
+            "Every training in this folder starts from this model and all that is checked, not from the version "
+            "before: so errors do not add up. It is the one of the first training; choose another here."
+        )
+        self._base_row = row(caption("Starts from"), self.base, stretch=(0, 1))
         self.forecast = wrapped_label("forecast")
         self.forecast.setStyleSheet("color: #9aa0a6;")
         self.curve = Curve()
@@ -69,6 +76,7 @@ class TrainPanel(Section):
         self.add(self.resume)
         self.add(row(self.train, self.stop, stretch=(3, 1)))
         self.add(row(self.minutes, self.forecast, stretch=(0, 1)))
+        self.add(self._base_row)
         self.add(self.verdict)
         self.add(row(self.compare, self.use_new, self.keep_old, stretch=(1, 1, 1)))
         self.back = button("Back", self._go_back, name="back")
@@ -80,10 +88,14 @@ class TrainPanel(Section):
         self.add(row(self.back, self.more_versions, stretch=(3, 1)))
         self.add(self.folded)
         self.minutes.currentIndexChanged.connect(self._render)
+        self.base.textActivated.connect(workbench.learning.choose_base)
         for name in ("image", "model", "training", "prediction", "checked", "corrected", "newer", "step_seconds",
                      "enough", "versions", "unfinished", "has_preview", "verdict", "segmented"):  # fmt: skip
             getattr(self._session.events, name).connect(self._render)
+        for name in ("base", "model"):
+            getattr(self._session.events, name).connect(self._render_base)
         self._render()
+        self._render_base()
 
     def on_event(self, event: Any) -> None:
         """Draw a step or a score."""
@@ -110,6 +122,7 @@ class TrainPanel(Section):
         self.train.setEnabled(bool(session.image) and not busy and not session.has_preview)
         self.train.setToolTip("Learn from exactly what is checked, in the background; you can go on correcting.")
         self.minutes.setEnabled(not busy)
+        self.base.setEnabled(not busy)
         self.forecast.setText(self._beside_the_minutes(busy))
         self.stop.setVisible(busy)
         self.stop.setEnabled(session.training is JobState.RUNNING)
@@ -129,6 +142,12 @@ class TrainPanel(Section):
         set_highlight(self.resume, may_resume)
         set_highlight(self.train, session.checked > 0 and may_train and not may_resume)
         set_highlight(self.stop, busy and session.enough)
+
+    def _render_base(self) -> None:
+        base = self._session.base
+        self._base_row.setVisible(bool(base))
+        if base:
+            set_choices(self.base, self._workbench.learning.bases(), base)
 
     def _render_versions(self, *, may_go_back: bool) -> None:
         versions = self._session.versions
