@@ -244,3 +244,57 @@ def test_every_training_of_a_folder_starts_from_the_model_of_the_first(
     (library / "lines.safetensors").unlink()
     second.choose("model", "cells")
     assert second.combo("base_model").currentText() == "cells", "the chosen one is gone"
+
+
+def drop_on_napari(user, path):
+    """Drop a folder on napari's canvas."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    none = Qt.KeyboardModifier.NoModifier
+    how = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, none)
+    canvas = user.viewer.window._qt_viewer
+    QApplication.sendEvent(canvas, QDragEnterEvent(QPoint(5, 5), *how))
+    QApplication.sendEvent(canvas, QDropEvent(QPointF(5, 5), *how))
+    user.pause()
+
+
+def test_a_folder_that_napari_has_stacked_is_offered_as_images(start, tmp_path, discs):
+    home = tmp_path / "plate 1"
+    home.mkdir()
+    for number in (1, 2, 10):
+        tifffile.imwrite(home / f"img_{number}.tif", discs(), photometric="minisblack")
+    user = start()
+    drop_on_napari(user, home)
+    user.until(lambda: user.button("use_offer").isVisible())
+    (layer,) = user.viewer.layers
+    assert type(layer.data).__module__.startswith("dask"), "what napari makes of a folder"
+    assert len(layer.data) == 3
+    assert "folder of 3 images" in user.panel.findChild(QLabel, "offer").text()
+    assert user.button("use_offer").text() == "Open as 3 images"
+    user.press("use_offer")
+    assert strip(user) == "1/3 img_1.tif"
+    assert layer not in user.viewer.layers
+    segmented(user)
+    assert user.labels.ndim == 2
+    assert len(np.unique(user.labels)) == 6
+    assert not user.button("use_offer").isVisible()
+    user.press("next_image")
+    segmented(user)
+    assert strip(user) == "2/3 img_2.tif"
+
+
+def test_a_folder_of_slices_stays_a_stack_if_the_user_says_so(start, tmp_path, discs):
+    home = tmp_path / "stack"
+    home.mkdir()
+    for number in range(3):
+        tifffile.imwrite(home / f"z{number}.tif", discs(), photometric="minisblack")
+    user = start()
+    drop_on_napari(user, home)
+    user.until(lambda: user.button("use_offer").isVisible())
+    assert user.button("decline_offer").text() == "It is one stack"
+    assert user.session.axes == "CYX", "what three planes look like"
+    user.press("decline_offer")
+    assert not user.button("use_offer").isVisible()
+    assert user.session.axes == "ZYX"
+    user.segment()
+    assert user.labels.shape == (3, 64, 64)

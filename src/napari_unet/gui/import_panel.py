@@ -1,4 +1,4 @@
-"""Labels of other programs: the offer to take them over, and the question what they are."""
+"""What the panel offers to do with what is there, and the question what labels of another program are."""
 
 from __future__ import annotations
 
@@ -42,11 +42,8 @@ class ImportPanel(QWidget):
         self.menu.setObjectName("import_menu")
         self.offer = wrapped_label("offer")
         self.use = button("Import", self._importing.accept, name="use_offer")
-        self._choices = row(
-            self.use,
-            button("Not now", self._importing.decline, name="decline_offer", tooltip="Leave them as they are."),
-            stretch=(2, 1),
-        )
+        self.leave = button("Not now", self._importing.decline, name="decline_offer", tooltip="Leave it as it is.")
+        self._choices = row(self.use, self.leave, stretch=(2, 1))
         self.question = wrapped_label("import_question")
         self.check = button(
             "To be checked", lambda: self._importing.take(as_truth=False), name="import_to_check",
@@ -74,7 +71,9 @@ class ImportPanel(QWidget):
         offers = bool(session.offer) and not asks
         self.start.setEnabled(bool(session.image))
         self.offer.setText(session.offer)
-        self.use.setText("Use this layer" if "labels layer" in session.offer else "Import")
+        for one, text in zip((self.use, self.leave), session.offer_buttons, strict=True):
+            one.setText(text)
+            one.setMinimumWidth(one.fontMetrics().horizontalAdvance(text) + 14)
         for widget in (self.offer, self._choices):
             widget.setVisible(offers)
         self.question.setText(session.import_question)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.correction import Incoming, find_label_pairs, fit_labels, import_labels, read_labels
 from napari_unet.errors import UNetError
 from napari_unet.gui.document import kind_of
-from napari_unet.gui.import_offers import ImportOffers, path_of, tell_pairs
 from napari_unet.gui.layers import label_shape
+from napari_unet.gui.offers import Offers, path_of, tell_pairs
 from napari_unet.gui.origin import origin_of
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
@@ -40,7 +40,7 @@ class Importing:
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
         self._session = workbench.session
-        self._offers = ImportOffers(workbench, self)
+        self._offers = Offers(workbench, self)
         self._take: Callable[[bool], None] | None = None
         self._job: Job | None = None
 
@@ -105,7 +105,7 @@ class Importing:
         self._session.import_question = ""
         if take is not None:
             take(as_truth)
-            self._offers.decline()
+            self._offers.settle()
 
     def cancel(self) -> None:
         """Leave everything as it is."""

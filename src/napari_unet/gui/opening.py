@@ -75,6 +75,11 @@ class Opening:
         if self.open(Path(path), level):
             self._put_away(others)
 
+    def open_as_images(self, image: Image, folder: Path) -> None:
+        """Work through the images of a folder that napari has stacked into one layer, in the place of that layer."""
+        if self._workbench.projects.open_folder(folder):
+            self._put_away([image])
+
     def split(self) -> None:
         """Put a layer for each channel of the image in its place."""
         bench, image, axes = self._workbench, self._workbench.image, self._session.axes

@@ -127,7 +127,9 @@ class Session:
     question : str
         What the user must choose before work on this image can begin: it has other pixels than its corrections.
     offer : str
-        Labels of another program that could be taken over, in a sentence; empty without any.
+        What could be done with what is there, such as labels of another program, in a sentence; empty without any.
+    offer_buttons : tuple of str
+        To do it, and to leave it.
     import_question : str
         What was found in them; waits for *To be checked* or *Truth*.
     strip : str
@@ -178,6 +180,7 @@ class Session:
     versions: tuple[LabelVersion, ...] = ()
     question: str = ""
     offer: str = ""
+    offer_buttons: tuple[str, str] = ("", "")
     import_question: str = ""
     strip: str = ""
     restorable: bool = False

@@ -1,4 +1,4 @@
-"""Which labels of other programs are there: layers that fit the image, files beside it, those of the whole folder."""
+"""What could be done with what is there: images that lie in one layer, labels of other programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from weakref import WeakSet
 
 from qtpy.QtCore import QTimer
 
-from napari_unet.correction import find_label_pairs
+from napari_unet.correction import Project, find_label_pairs
+from napari_unet.errors import UNetError
 from napari_unet.gui.layers import foreign_labels, label_shape
 from napari_unet.gui.origin import origin_of
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_unet.gui.importing import Importing
     from napari_unet.gui.workbench import Workbench
 
-__all__ = ["ImportOffers", "path_of", "tell_pairs"]
+__all__ = ["Offers", "path_of", "tell_pairs"]
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,18 @@ class _Offer:
     key: tuple[str, Any]
     text: str
     accept: Callable[[], None]
+    buttons: tuple[str, str] = ("Import", "Not now")
+    decline: Callable[[], None] = lambda: None
 
 
-class ImportOffers:
-    """Keeps the session told of labels that could be taken over, one offer at a time.
+class Offers:
+    """Keeps the session told of layers and files that could be used, one offer at a time.
 
     Parameters
     ----------
     workbench : Workbench
     importing : Importing
-        Takes them over.
+        Takes labels over.
     """
 
     def __init__(self, workbench: Workbench, importing: Importing) -> None:
@@ -47,6 +50,7 @@ class ImportOffers:
         self._session = workbench.session
         self._declined: set[tuple[str, Any]] = set()
         self._offer: _Offer | None = None
+        self._accepted: tuple[str, Any] | None = None
         self._painted: WeakSet[Labels] = WeakSet()
         self._closed = False
         for event in self._events():
@@ -55,12 +59,21 @@ class ImportOffers:
     def accept(self) -> None:
         """Take up the offer."""
         if self._offer is not None:
+            self._accepted = self._offer.key
             self._offer.accept()
+
+    def settle(self) -> None:
+        """Do not offer again what was taken up last: it is done."""
+        if self._accepted is not None:
+            self._declined.add(self._accepted)
+            self._accepted = None
+        self.look()
 
     def decline(self) -> None:
         """Do not offer it again."""
         if self._offer is not None:
             self._declined.add(self._offer.key)
+            self._offer.decline()
             self.look()
 
     def look(self) -> None:
@@ -72,6 +85,7 @@ class ImportOffers:
                 self._painted.add(layer)
                 layer.events.paint.connect(self._on_paint)
         self._offer = next((one for one in self._offers() if one.key not in self._declined), None)
+        self._session.offer_buttons = self._offer.buttons if self._offer is not None else ("", "")
         self._session.offer = self._offer.text if self._offer is not None else ""
 
     def close(self) -> None:
@@ -94,12 +108,21 @@ class ImportOffers:
         bench, image = self._workbench, self._workbench.image
         if image is None or not self._session.image or bench.problem is not None:
             return
+        folder, count = images_in(image)
+        if folder is not None:
+            text = f"This layer is a folder of {count} images, stacked by napari: neither slices nor time."
+            buttons = (f"Open as {count} images", "It is one stack")
+            open_them = partial(bench.opening.open_as_images, image, folder)
+            axes = "TZYX"[-image.ndim :] + "S" * image.rgb
+            keep = partial(bench.choose_image, image.name, axes)
+            yield _Offer(("stack", id(image)), text, open_them, buttons, keep)
         shape = _squeezed(label_shape(image, self._session.axes))
         for layer in reversed(foreign_labels(bench.viewer.layers)):
             sides = layer.data[0].shape if layer.multiscale else layer.data.shape
             if layer.visible and _squeezed(sides) == shape:
                 text = f"{layer.name!r} is a labels layer of its own: what is drawn there is not learned."
-                yield _Offer(("layer", id(layer)), text, partial(self._importing.choose_layer, layer))
+                use = partial(self._importing.choose_layer, layer)
+                yield _Offer(("layer", id(layer)), text, use, ("Use this layer", "Not now"))
         project, path = bench.projects.project, path_of(image)
         if project is not None:
             new = {entry.path for entry in project.entries() if entry.store is None}
@@ -119,6 +142,19 @@ class ImportOffers:
         self.look()
         if self._offer is not None and self._offer.key == ("layer", id(layer)):
             self._session.say(f"Strokes in {layer.name!r} are not learned. Press Use this layer.", problem=True)
+
+
+def images_in(layer: Image) -> tuple[Path | None, int]:
+    """Return the folder whose images napari has stacked into a layer, and how many there are; None: it is no such."""
+    path = layer.source.path
+    if path is None or "://" in str(path) or not 3 <= layer.ndim <= 4 or not Path(path).is_dir():
+        return None, 0
+    try:
+        images = Project(Path(path)).images
+    except UNetError:
+        return None, 0
+    # a zarr image is a folder too
+    return (Path(path), len(images)) if len(images) > 1 and Path(path) not in images else (None, 0)
 
 
 def tell_pairs(pairs: Sequence[tuple[Path, Path]], images: int) -> str:
