@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -512,3 +513,108 @@ def test_a_store_is_moved_to_another_disk_whole(tmp_path, user_folder, monkeypat
     assert not before.store.path.exists()
     assert [path.name for path in now.store.path.parent.iterdir()] == ["cells channel 2.zarr"]
     now.store.close()
+
+
+@pytest.fixture
+def make_read_only(monkeypatch):
+    """Let nothing be written below a folder, whoever runs the tests."""
+    refused = []
+    opened, renamed, made = Path.open, Path.rename, Path.mkdir
+
+    def is_refused(path):
+        return any(folder in path.parents for folder in refused)
+
+    def refuse(path):
+        if is_refused(path):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def open_file(path, mode="r", *others, **options):
+        if set(mode) & set("wxa+"):
+            refuse(path)
+        return opened(path, mode, *others, **options)
+
+    def rename(path, target):
+        refuse(path)
+        return renamed(path, target)
+
+    def mkdir(path, *others, **options):
+        if not path.exists():  # as systems do
+            refuse(path)
+        return made(path, *others, **options)
+
+    monkeypatch.setattr(Path, "open", open_file)
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    return refused.append
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_corrections_in_a_folder_that_cannot_be_written_go_on_in_a_copy(tmp_path, user_folder, make_read_only):
+    identity = make_image(tmp_path / "share")
+    first = Session(identity)
+    first.paint(3)
+    first.paint(4)
+    first.undo()
+    first.store.remember(model="nuclei")
+    first.store.close()
+    before = content(tmp_path / "share")
+    make_read_only(tmp_path / "share")
+
+    second = Session(identity)
+    assert not second.store.read_only
+    assert second.store.path.parent == user_folder / "stores"
+    assert "img_03.tif cannot be written: its corrections go on in a copy" in second.store.notice
+    assert str(second.store.path) in second.store.notice
+    second.assert_same(first)
+    assert second.store.facts["model"] == "nuclei"
+    second.redo()
+    second.paint(5)
+    assert second.store.close()
+    assert content(tmp_path / "share") == before
+
+    # from then on it is the copy, for everybody who looks
+    third = Session(identity)
+    third.assert_same(second)
+    assert third.store.path == second.store.path
+    assert third.undo() is not None, "with its undo stack"
+    third.store.close()
+    assert len(list((user_folder / "stores").glob("*.zarr"))) == 1
+    (entry,) = [one for one in recent() if one.store == str(second.store.path)]
+    assert entry.image == identity.path
+
+
+def test_a_copy_tells_when_the_corrections_it_came_from_have_changed(tmp_path, user_folder, make_read_only):
+    identity = make_image(tmp_path / "share")
+    first = Session(identity)
+    first.paint(3)
+    first.store.close()
+    make_read_only(tmp_path / "share")
+    second = Session(identity)
+    second.paint(4)
+    second.store.close()
+    meta = first.store.path / "napari-unet.json"
+    known = json.loads(meta.read_text())
+    handle = os.open(meta, os.O_WRONLY | os.O_TRUNC)
+    os.write(handle, json.dumps({**known, "when": known["when"] + 9}).encode())
+    os.close(handle)
+    third = Session(identity)
+    assert "have changed since; move the copy away to see them" in third.store.notice
+    third.assert_same(second)
+    third.store.close()
+
+
+def test_where_not_even_a_copy_can_be_kept_the_corrections_are_shown(tmp_path, user_folder, make_read_only):
+    identity = make_image(tmp_path / "share")
+    first = Session(identity)
+    first.paint(3)
+    first.store.close()
+    make_read_only(tmp_path)
+    make_read_only(user_folder)
+    second = Session(identity)
+    assert second.store.read_only
+    assert "is not saved" in second.store.notice
+    np.testing.assert_array_equal(second.labels, first.labels)
+    np.testing.assert_array_equal(second.status, first.status)

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from napari_unet.correction.arrays import LabelArrays
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["META", "Found", "WhenChanged", "find", "find_or_make", "has_store", "same_kind"]
+__all__ = ["META", "Found", "WhenChanged", "copy_home", "find", "find_or_make", "has_store", "same_kind"]
 
 META = "napari-unet.json"
 FOLDER = "napari-unet"
@@ -103,6 +103,35 @@ def find_or_make(
     return _make(identity, kind, pixel_size_um)
 
 
+def copy_home(path: Path, identity: ImageIdentity) -> Found:
+    """Copy a store that cannot be written to the user's data folder, where it is found instead from then on.
+
+    Raises
+    ------
+    OSError
+        If it cannot be copied.
+    """
+    home = data_folder() / "stores"
+    home.mkdir(parents=True, exist_ok=True)
+    stem = f"{path.stem}-{identity.digest[:8]}"
+    names = (f"{stem}{end}.zarr" for end in ("", *(f" {number}" for number in range(2, 100))))
+    target = next(home / name for name in names if not (home / name).exists())
+    temporary = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+    try:
+        _copy_content(path, temporary)
+        meta = read_json(temporary / META)
+        replace_json(temporary / META, {**meta, "copy_of": str(path), "copied_when": meta.get("when")})
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Found(target, _where(target, identity))
+
+
+def superseded(metas: Collection[dict[str, Any]]) -> set[str]:
+    """Return the stores that a copy goes on from, of those whose contents are given."""
+    return {str(meta["copy_of"]) for meta in metas if "copy_of" in meta}
+
+
 def same_kind(one: str, other: str) -> bool:
     """Return whether two kinds are the same, or one of them has the classes of the other and some more behind."""
     short, long = sorted((one.split(", "), other.split(", ")), key=len)
@@ -121,6 +150,8 @@ def _stores(identity: ImageIdentity, kind: str) -> Iterator[tuple[Path, ImageIde
     places = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.zarr"))]
     places += [Path(work.store) for work in recent(100)]
     metas = {path: read_json(path / META) for path in dict.fromkeys(places)}
+    for original in superseded(metas.values()):
+        metas.pop(Path(original), None)
     for path, meta in sorted(metas.items(), key=lambda one: one[1].get("kind") != kind):
         if meta.get("format", 0) > _FORMAT:
             continue  # of a newer version: left alone
@@ -267,8 +298,25 @@ def _names(identity: ImageIdentity, kind: str) -> list[str]:
     return [f"{one}.zarr" for one in dict.fromkeys(safe)]
 
 
+def _copy_content(source: Path, target: Path) -> None:
+    """Copy a folder without its rights, which may be to read only, and without its lock."""
+    target.mkdir()
+    for one in source.iterdir():
+        if one.is_dir():
+            _copy_content(one, target / one.name)
+        elif not one.name.startswith("lock"):
+            shutil.copyfile(one, target / one.name)
+
+
 def _where(path: Path, identity: ImageIdentity) -> str:
     """Tell the user where corrections are that are not beside the image."""
     if identity.folder is not None and path.parent == identity.folder / FOLDER:
         return ""
-    return f"The corrections of {identity.name} are kept in {path}."
+    meta = read_json(path / META)
+    original = meta.get("copy_of")
+    if original is None:
+        return f"The corrections of {identity.name} are kept in {path}."
+    text = f"The folder of {identity.name} cannot be written: its corrections go on in a copy, {path}."
+    if read_json(Path(original) / META).get("when") not in (None, meta.get("copied_when")):
+        text += f" Those in {Path(original).parent} have changed since; move the copy away to see them."
+    return text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.annotation import Status
-from napari_unet.correction.finding import FOLDER, META, same_kind
+from napari_unet.correction.finding import FOLDER, META, same_kind, superseded
 from napari_unet.correction.identity import identity_in
 from napari_unet.correction.pairing import is_label_of
 from napari_unet.correction.places import read_json, replace_json
@@ -27,7 +28,6 @@ from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from napari_unet.annotation import Annotated
     from napari_unet.correction.identity import ImageIdentity
@@ -230,8 +230,10 @@ class Project:
         """Return the stores of the images by their names: those beside them, and those that could not be there."""
         beside = sorted((self.folder / FOLDER).glob("*.zarr"))
         found: dict[str, list[tuple[int, int, Path]]] = {}
-        for path in [*beside, *sorted((data_folder() / "stores").glob("*.zarr"))]:
-            meta = read_json(path / META)
+        metas = {path: read_json(path / META) for path in [*beside, *sorted((data_folder() / "stores").glob("*.zarr"))]}
+        for original in superseded(metas.values()):
+            metas.pop(Path(original), None)
+        for path, meta in metas.items():
             kind, known = str(meta.get("kind")), identity_in(meta.get("image"))
             # a class may have been added since; of classes that are not asked for nothing can be learned
             if known is None or not same_kind(kind, self.kind) or len(kind) > len(self.kind):

@@ -13,7 +13,7 @@ from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.correction.arrays import LabelArrays
-from napari_unet.correction.finding import META, Found, find_or_make
+from napari_unet.correction.finding import META, Found, copy_home, find_or_make
 from napari_unet.correction.identity import identity_in
 from napari_unet.correction.journal import Journal, Step
 from napari_unet.correction.lock import Lock
@@ -53,7 +53,8 @@ def open_store(
     """Open the corrections of an image, or begin them.
 
     They are beside the image, in ``napari-unet/<image>.zarr``; in the user's data folder where that cannot be
-    written or the image has no folder. Those of an image that was moved or renamed are found by its hash.
+    written or the image has no folder. Those that are there and cannot be written are copied to it, and the copy is
+    gone on with from then on. Those of an image that was moved or renamed are found by its hash.
 
     Parameters
     ----------
@@ -74,7 +75,14 @@ def open_store(
     StoreError
         If corrections can be kept nowhere, or those that are there cannot be read.
     """
-    return Store(find_or_make(identity, kind, pixel_size_um or {}, when_changed), identity, kind)
+    found = find_or_make(identity, kind, pixel_size_um or {}, when_changed)
+    store = Store(found, identity, kind)
+    if not store.is_locked_out:
+        return store
+    try:
+        return Store(copy_home(found.path, identity), identity, kind)
+    except OSError:
+        return store
 
 
 def read_about(path: Path) -> tuple[ImageIdentity | None, dict[str, Any]]:
@@ -114,6 +122,8 @@ class Store:
         The undo stack, with that of earlier sessions. Record every edit in it.
     read_only : bool
         Whether another window has it, or its folder cannot be written: nothing is saved.
+    is_locked_out : bool
+        Whether it is read-only because its folder cannot be written.
     notice : str
         What the user should be told about it, empty if nothing.
     """
@@ -121,7 +131,7 @@ class Store:
     def __init__(self, found: Found, identity: ImageIdentity, kind: str) -> None:
         self.path: Path = found.path
         self.notice = found.notice
-        self.read_only = False
+        self.read_only = self.is_locked_out = False
         self._identity, self._kind = identity, kind
         self._mutex = Mutex()
         self._steps: dict[int, tuple[Kind, int]] = {}
@@ -220,7 +230,7 @@ class Store:
         try:
             holder = self._lock.take()
         except OSError as error:
-            self.read_only = True
+            self.read_only = self.is_locked_out = True
             self.notice = (
                 f"The corrections of {name} are in a folder that cannot be written ({error.strerror or error}): "
                 "what you change now is not saved. Copy image and folder to where you may write."
