@@ -9,7 +9,7 @@ ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),)
   virtual_screen = QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 $(1)x24"
 endif
 
-.PHONY: demo test check pictures clean
+.PHONY: demo test check check-long pictures clean
 
 demo: $(READY)
 	$(call virtual_screen,1280x800) $(BIN)/napari-unet demo $(if $(HEADLESS),--output demo-output)
@@ -28,6 +28,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate --imports napari-unet
+
+# 200 sessions in processes of their own, killed at random instants
+check-long: $(READY)
+	NAPARI_UNET_LONG=1 $(BIN)/pytest tests/correction/test_crash.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist demo-output
