@@ -60,6 +60,38 @@ def test_the_foreground_alone_will_do_and_nothing_is_no_problem():
     assert labels[miss.point] == 3
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_the_network_says_otherwise_of_the_mirrored_image_is_doubtful(deep):
+    labels, status, maps, _ = scene()
+    mirrored = maps.copy()
+    mirrored[:, labels == 7] -= 0.9
+    if deep:
+        labels, status = (np.stack([one] * 2) for one in (labels, status))
+        maps, mirrored = (np.stack([one] * 2, axis=1) for one in (maps, mirrored))
+    before = {place.number: place.doubt for place in doubtful_places(labels, status, maps)}
+    assert max(before, key=before.get) != 7
+    first, *others = doubtful_places(labels, status, maps, mirrored=mirrored)
+    assert first.number == 7
+    for place in others:
+        assert place.doubt == pytest.approx(before[place.number]), "the same as ever"
+
+
+def test_objects_that_were_not_mirrored_count_as_ordinary_ones():
+    labels, status, maps, _ = scene()
+    where = (slice(0, 40), slice(0, 120))  # objects 1 to 3
+    mirrored = maps[(slice(None), *where)] - np.float32(0.1)
+    mirrored[:, labels[where] == 2] += 0.1
+    before = {place.number: place.doubt for place in doubtful_places(labels, status, maps)}
+    after = {p.number: p.doubt for p in doubtful_places(labels, status, maps, mirrored=mirrored, where=where)}
+    added = {number: round(after[number] - before[number], 2) for number in range(1, 10)}
+    assert added[1] == added[3] == added[9] == pytest.approx(0.4, abs=0.02)
+    assert 0 < added[2] < 0.3, "the ground around it only"
+    assert after[0] == before[0]
+    # none of them in view
+    nothing = doubtful_places(labels, status, maps, mirrored=maps[:, :2, :2] + 1, where=(slice(0, 2), slice(0, 2)))
+    assert {place.number: place.doubt for place in nothing} == before
+
+
 def test_counts_and_the_sentence():
     assert tell_counts(37, 210, 12) == "37 of 210 objects checked, 12 corrected"
     assert tell_counts(0, 1, 0) == "0 of 1 object checked, 0 corrected"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,12 @@ _FAINT = 0.3
 
 _RIM = 2
 """Voxels around objects in which the foreground fades out: no sign of a miss."""
+
+_AROUND = 3
+"""Voxels around an object in which it counts whether mirroring changes the maps."""
+
+_MIRRORED = 4.0
+"""How much disagreement with the mirrored image weighs: best of 1, 2, 4, 8 on held-out nuclei."""
 
 _PER = 100
 _GOOD_ENOUGH = 5
@@ -51,13 +57,20 @@ class Place:
 
 
 def doubtful_places(
-    labels: NDArray[Any], status: NDArray[np.uint8], maps: NDArray[Any], *, threshold: float = 0.5
+    labels: NDArray[Any],
+    status: NDArray[np.uint8],
+    maps: NDArray[Any],
+    *,
+    threshold: float = 0.5,
+    mirrored: NDArray[Any] | None = None,
+    where: Box | None = None,
 ) -> list[Place]:
     """Return what to look at, the most doubtful first.
 
     An object is doubtful where the foreground inside it is far from certain, where its edge is soft, where its
-    distance maps have no clear peak, and where its size is unlike that of the others. An object may be missing where
-    there is some foreground and no object. What is checked in part or ignored is left out.
+    distance maps have no clear peak, where its size is unlike that of the others, and where the network says something
+    else when it sees the mirrored image. An object may be missing where there is some foreground and no object. What is
+    checked in part or ignored is left out.
 
     Parameters
     ----------
@@ -68,6 +81,10 @@ def doubtful_places(
         labels. The foreground alone will do.
     threshold : float
         Foreground from which a voxel belongs to an object (default 0.5).
+    mirrored : ndarray, optional
+        The maps that the network makes of the mirrored image, mirrored back. None: that is not asked.
+    where : tuple of slice, optional
+        Which part of `maps` they are of; objects elsewhere count as ordinary ones. None: all of it.
 
     Returns
     -------
@@ -75,6 +92,10 @@ def doubtful_places(
     """
     foreground = np.asarray(maps[0], np.float32)
     places = _objects(labels, status, foreground, maps, threshold) + _misses(labels, status, foreground)
+    if mirrored is not None:
+        box = where or tuple(slice(0, n) for n in labels.shape)
+        more = _disagreement(labels[box], maps[(slice(None), *box)], mirrored, [one.number for one in places])
+        places = [replace(one, doubt=one.doubt + _MIRRORED * much) for one, much in zip(places, more, strict=True)]
     return sorted(places, key=lambda place: -place.doubt)
 
 
@@ -141,6 +162,26 @@ def _objects(
         Place(_middle(labels[boxes[n - 1]] == n, boxes[n - 1]), boxes[n - 1], float(doubt[n]), int(n))
         for n in open_ones
     ]
+
+
+def _disagreement(
+    labels: NDArray[Any], maps: NDArray[Any], mirrored: NDArray[Any], numbers: Sequence[int]
+) -> list[float]:
+    """Return by how much the maps differ in and around each object; the median where an object is not there.
+
+    Nothing for the number 0.
+    """
+    there = np.array(sorted({number for number in numbers if number} & set(np.unique(labels).tolist())), int)
+    if not there.size:
+        return [0.0] * len(numbers)
+    flat = (1,) * (labels.ndim - 2) + (2 * _AROUND + 1,) * 2
+    wide = np.where(labels > 0, labels, ndi.maximum_filter(labels, size=flat))
+    change = np.zeros(labels.shape, np.float32)
+    for one, other in zip(maps[:3], mirrored[:3], strict=True):
+        change += np.abs(np.asarray(one, np.float32) - other)
+    means = dict(zip(there.tolist(), ndi.mean(change / len(maps[:3]), wide, there).tolist(), strict=True))
+    usual = float(np.median(list(means.values())))
+    return [means.get(number, usual) if number else 0.0 for number in numbers]
 
 
 def _misses(labels: NDArray[Any], status: NDArray[np.uint8], foreground: NDArray[np.float32]) -> list[Place]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
     from napari_unet.models import ModelSpec
 
-__all__ = ["Inputs"]
+__all__ = ["Inputs", "lazy"]
 
 _IN_MEMORY = 2**28
 """Channels of several layers with fewer bytes together are put side by side in memory."""
@@ -126,7 +126,7 @@ def _channel(source: _Source) -> Any:
     if source.channel is None:
         return data
     if not isinstance(data, np.ndarray):
-        data = _lazy(data)
+        data = lazy(data)
     return data[tuple(source.channel if letter in "CS" else slice(None) for letter in source.axes)]
 
 
@@ -137,10 +137,11 @@ def _side_by_side(parts: Sequence[Any]) -> Any:
         return np.stack(parts)
     import dask.array as da
 
-    return da.stack([_lazy(one) for one in parts])  # type: ignore[no-untyped-call]
+    return da.stack([lazy(one) for one in parts])  # type: ignore[no-untyped-call]
 
 
-def _lazy(data: Any) -> Any:
+def lazy(data: Any) -> Any:
+    """Return an array as one of dask; it is read where it is asked for."""
     import dask.array as da
 
     # without a name dask would read all of it to make one up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_unet.annotation import Status
 from napari_unet.correction import doubtful_places
 from napari_unet.gui.clicking import tell_slices
 from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.worker import Job
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ _CLOSEST = 6.0
 _AROUND = 3
 """Pixels between an object and the line around it."""
 _FAINT = 0.3
+_MOST_MIRRORED = 2**22
+"""Pixels of a view (2048 x 2048) up to which it is predicted once more, mirrored."""
 
 
 class Looking:
@@ -50,6 +54,7 @@ class Looking:
         self._queue: list[Place] | None = None
         self._here: Place | None = None
         self._job: Job | None = None
+        self._mirroring: Job | None = None
 
     def next(self) -> None:
         """Show the most doubtful place that is left."""
@@ -87,11 +92,13 @@ class Looking:
         if edit is None or edit.what in ("segment", "import", "begin anew"):
             self._queue = None
             self._leave()
+            self._stop_mirroring()
 
     def close(self) -> None:
         """Stop working."""
         if self._job is not None:
             self._job.abandon()
+        self._stop_mirroring()
 
     def _document(self) -> ObjectDocument | None:
         document = self._workbench.document
@@ -121,6 +128,7 @@ class Looking:
             self._job = None
             if self._queue:
                 self.next()
+                self._ask_the_mirror(document)
             elif self._queue is not None:
                 self._queue = None
                 self._session.say("Everything here is checked. Press Train, or Segment the next image.")
@@ -134,6 +142,48 @@ class Looking:
             on_end=on_end,
         )
         self._job.start()
+
+    def _ask_the_mirror(self, document: ObjectDocument) -> None:
+        """Put the queue in a better order: see what the network says of the view when it is mirrored."""
+        bench, guide, model = self._workbench, document.guide, self._workbench.model
+        if guide is None or model is None or self._session.prediction is not JobState.IDLE:
+            return
+        view = bench.segmenting.box(Scope.VIEW)
+        box = tuple(slice(max(v.start, g.start), min(v.stop, g.stop)) for v, g in zip(view, guide.box, strict=True))
+        sides = [part.stop - part.start for part in box]
+        if min(sides) < 1 or prod(sides) > _MOST_MIRRORED:
+            return
+        where = tuple(slice(b.start - g.start, b.stop - g.start) for b, g in zip(box, guide.box, strict=True))
+        labels, status = document.labels[guide.box].copy(), document.status[guide.box].copy()
+        threshold = bench.tuning.thresholds()[0]
+
+        def run(stop: StopFlag) -> Generator[Any, None, list[Place]]:
+            maps = yield from bench.segmenting.predict_mirrored(document, model, box, stop)
+            places = doubtful_places(labels, status, guide.maps, threshold=threshold, mirrored=maps, where=where)
+            return [_moved(place, guide.box) for place in places]
+
+        def take_over(places: list[Place]) -> None:
+            if document is self._workbench.document and self._queue is not None:
+                left = {(place.number, place.point) for place in self._queue}
+                self._queue = [place for place in places if (place.number, place.point) in left]
+
+        self._mirroring = Job(
+            "U-Net where to look",
+            run,
+            on_event=lambda _: None,
+            on_result=take_over,
+            on_error=lambda _: None,  # the order stays as it is
+            on_end=self._end_mirroring,
+        )
+        self._mirroring.start()
+
+    def _end_mirroring(self) -> None:
+        self._mirroring = None
+
+    def _stop_mirroring(self) -> None:
+        if self._mirroring is not None:
+            self._mirroring.abandon()
+            self._mirroring = None
 
     def _show(self, document: ObjectDocument, place: Place) -> None:
         bench, layer = self._workbench, document.editable

@@ -6,9 +6,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from napari_unet.errors import UNetError
 from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth
+from napari_unet.gui.inputs import lazy
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.session import JobState, Scope
@@ -18,6 +21,8 @@ from napari_unet.prediction import Prediction, check_view, iter_predict
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from threading import Event as StopFlag
+
+    from numpy.typing import NDArray
 
     from napari_unet.correction import Box
     from napari_unet.gui.document import Document
@@ -117,6 +122,33 @@ class Segmenting:
             stop=stop,
         )
         return result
+
+    def predict_mirrored(
+        self, document: Document, model: Model, box: Box, stop: StopFlag
+    ) -> Generator[Any, None, NDArray[Any]]:
+        """Return the work of predicting a box of the image mirrored along X; its maps come mirrored back.
+
+        They have one axis before those of the labels.
+        """
+        pixels, axes = document.pixels
+        place, own = axes.index("X"), label_axes(document.axes).index("X")
+        width = document.shape[own]
+        sliceable = pixels if hasattr(pixels, "transpose") else lazy(pixels)  # zarr goes forwards only
+        mirrored = tuple(
+            slice(width - part.stop, width - part.start) if n == own else part for n, part in enumerate(box)
+        )
+        result = yield from iter_predict(
+            sliceable[(*(slice(None),) * place, slice(None, None, -1))],
+            model,
+            axes=axes,
+            region=dict(zip(label_axes(document.axes), mirrored, strict=True)),
+            normalization=document.normalization(model.spec),
+            config=self._workbench.predict_config(),
+            return_maps=True,
+            stop=stop,
+        )
+        assert result.maps is not None
+        return np.flip(Guide(result.maps, axes, box, document.shape).maps, own + 1)
 
     def box(self, scope: Scope) -> Box:
         """Return what a scope is, in voxels of the labels."""
