@@ -107,6 +107,25 @@ def test_predict_a_stack_needs_its_axes_and_keeps_them(
     assert read_image(tmp_path / "out" / "stack.tif").axes == "TYX"
 
 
+def test_predict_says_once_that_volumes_are_blended_unless_told_to_be_exact(
+    run: Run, tiny_model: Callable[..., Model], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    images = tmp_path / "volumes"
+    images.mkdir()
+    for name in "ab":
+        tifffile.imwrite(images / f"{name}.tif", rng.integers(0, 99, (9, 20, 24), np.uint8), metadata={"axes": "ZYX"})
+    model = tiny_model(network={"spatial_dims": 3, "features": (2, 2, 2, 2)})
+    save_model(model, tmp_path / "deep.safetensors")
+    command = ("predict", images, "-m", tmp_path / "deep.safetensors", "-o", tmp_path / "out", "--device", "cpu")
+    answer = run(*command, "--axes", "ZYX")
+    assert answer.code == 0, answer.err
+    assert (answer.out + answer.err).count("blended") == 1
+    assert read_provenance(tmp_path / "out" / "a.tif")["halo"] == "blended"
+    answer = run(*command, "--axes", "ZYX", "--halo", "exact", "--overwrite")
+    assert "blended" not in answer.out + answer.err
+    assert read_provenance(tmp_path / "out" / "a.tif")["halo"] == "exact"
+
+
 def test_predict_chooses_channels(run: Run, tiny_file: Path, tmp_path: Path, rng: np.random.Generator) -> None:
     imageio.imwrite(tmp_path / "c.png", rng.integers(0, 255, (24, 24, 3), np.uint8))
     command = ("predict", tmp_path / "c.png", "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")

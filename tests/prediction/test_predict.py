@@ -416,7 +416,7 @@ def test_large_plane_is_planned_within_the_memory(model: Model, monkeypatch: pyt
     for memory in (1, 60 * 60, 100 * 100):
         monkeypatch.setattr(module, "largest_tile", lambda *_, memory=memory, **__: memory)
         runner = module.TileRunner(model.network, CPU, [slice(0, n) for n in image.shape[1:]])
-        smallest = module.input_size(model.network, (1, 1))
+        smallest = runner.layout.input_size(model.network, (1, 1))
         assert np.prod(runner.size) * runner.batch <= max(memory, np.prod(smallest))
 
 

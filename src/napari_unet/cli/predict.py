@@ -111,7 +111,7 @@ def _show(steps: Generator[Event, None, Batch], task: str, *, quiet: bool) -> Ba
     from napari_unet.events import FileDone, FileSkipped, FileStarted, Notice, TileDone
 
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    before = 0
+    before, told = 0, set[str]()
     with tqdm(total=1, bar_format=layout, leave=False, disable=quiet or None) as bar:
         while True:
             try:
@@ -132,7 +132,8 @@ def _show(steps: Generator[Event, None, Batch], task: str, *, quiet: bool) -> Ba
                 _write(bar, f"{event.path.name}: {found} -> {event.labels}", *event.notes)
             elif isinstance(event, FileSkipped):
                 _write(bar, f"{event.path.name}: skipped, {event.why}{f' -> {event.labels}' if event.labels else ''}")
-            elif isinstance(event, Notice):
+            elif isinstance(event, Notice) and event.message not in told:
+                told.add(event.message)
                 _write(bar, event.message)
 
 

@@ -21,6 +21,10 @@ class PredictConfig(BaseModel):
     """Voxels that the network sees at once, halo included, per axis. None: planned from the free memory."""
     batch: int | None = Field(default=None, ge=1)
     """Tiles per forward pass. None: planned."""
+    halo: Literal["auto", "exact", "blended"] = "auto"
+    """What the network sees around a tile. exact: all that it depends on, so that tiles leave no trace. blended: less,
+    and neighbours are blended, which is faster and nearly the same. auto: exact, but blended in volumes where exact
+    would take more than one and a half times as long."""
     device: str = "auto"
     """cuda, mps or cpu. auto: the best one that works."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

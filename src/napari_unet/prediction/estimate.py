@@ -14,10 +14,9 @@ from napari_unet.images import check_axes
 from napari_unet.network import alignment, halo, operations
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.device import largest_tile, pick_device
-from napari_unet.prediction.planning import given_core, input_size, plan_core
+from napari_unet.prediction.planning import exact_layout, plan_layout
 from napari_unet.prediction.prepared import choose_precision, prepared
 from napari_unet.prediction.remember import recall, remember, signature
-from napari_unet.prediction.tiling import plan_tiles
 from napari_unet.prediction.view import View, frames_of, region_box, spatial
 from napari_unet.prediction.workspace import map_bytes
 
@@ -96,16 +95,16 @@ def estimate(
     lengths = dict(zip(check_axes(axes, len(shape)).replace("S", "C"), shape, strict=True))
     canonical = np.broadcast_to(np.uint8(0), [lengths.get(letter, 1) for letter in "TCZYX"])  # takes no memory
     box = region_box(canonical, region)
-    view = View(spatial(box, spec), canonical.shape[-2:], spec.scale_for(config.object_diameter_px))
+    view = View(spatial(box, spec), canonical.shape[2:], spec.scale_for(config.object_diameter_px))
     device = pick_device(config.device)
     precision, dtype = choose_precision(config.precision, device, network)
     key = signature(network, device, precision)
 
     voxels = largest_tile(network, device, bytes_each=dtype.itemsize)
-    core = given_core(network, config.tile) if config.tile else plan_core(network, view.region, voxels)
-    tiles = plan_tiles(view.region, core, alignment(network))
-    frames = len(frames_of(box, spec))
-    work = frames * len(tiles) * operations(network, tiles[0].core, margin=halo(network)) * (8 if config.average else 1)
+    layout = plan_layout(network, config, view.region, view.extent, voxels)
+    tiles = layout.tiles(view.region)
+    runs = len(frames_of(box, spec)) * len(tiles) * (8 if config.average else 1)
+    work = runs * layout.operations(network, tiles[0].core)
     known = recall(key)
     is_measured = "work_per_second" in known
     speed = known.get("work_per_second") or known.get("tile_work_per_second")
@@ -123,13 +122,13 @@ def _time_a_tile(model: Model, device: torch.device, dtype: torch.dtype) -> floa
     network = model.network
     core = tuple(step * (8 if network.spatial_dims == 2 else 4) for step in alignment(network))
     ready = prepared(network, device, dtype)
-    x = torch.zeros(1, network.in_channels, *input_size(network, core), device=device, dtype=dtype)
+    size = exact_layout(network, core, core).input_size(network, core)
+    x = torch.zeros(1, network.in_channels, *size, device=device, dtype=dtype)
     seconds = []
     for _ in range(2):  # the first one chooses kernels
         start = time.perf_counter()
         float(ready(x).float().sum())
         seconds.append(time.perf_counter() - start)
-    size = x.shape[2:]
     margin = halo(network) if network.padding == "valid" else (0,) * len(size)
     inner = tuple(n - 2 * m for n, m in zip(size, margin, strict=True))
     return operations(network, inner, margin=margin) / max(min(seconds), 1e-6)

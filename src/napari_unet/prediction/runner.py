@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +11,29 @@ import torch
 
 from napari_unet.errors import PredictionError
 from napari_unet.events import Notice
-from napari_unet.network import alignment, halo, operations
+from napari_unet.prediction.blending import Blend
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.device import is_out_of_memory, largest_tile, pick_device
-from napari_unet.prediction.planning import given_core, input_size, plan_core
-from napari_unet.prediction.prepared import choose_precision, prepared
+from napari_unet.prediction.forward import Forward
+from napari_unet.prediction.planning import plan_layout
+from napari_unet.prediction.prepared import choose_precision
 from napari_unet.prediction.remember import recall, remember, signature
-from napari_unet.prediction.tiling import Tile, cut_tile, plan_tiles
+from napari_unet.prediction.tiling import cut_tile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
     from threading import Event as StopFlag
 
     from numpy.typing import NDArray
 
     from napari_unet.network import UNet
+    from napari_unet.prediction.planning import Layout
+    from napari_unet.prediction.tiling import Tile
+
+    Receiver = Callable[[Tile, torch.Tensor], None]
+    Reader = Callable[[Sequence[Tile], Layout], NDArray[Any]]
 
 __all__ = ["TileRunner", "tiled_forward"]
 
@@ -74,15 +80,19 @@ class TileRunner:
     config : PredictConfig
     region : sequence of slice
         What to predict, in voxels of the image.
+    extent : sequence of int, optional
+        Size of the image. None: the region ends where the image does.
     finish : callable, optional
         Applied to the output (``BC(Z)YX``) on the device: the activation.
-    core : sequence of int, optional
-        Size of the tiles' cores, where it is given already: a run that is taken up again.
+    layout : Layout, optional
+        How the image is cut, where it is given already: a run that is taken up again.
     fold, channels_last : bool
         As for `prepared`; False to measure what they bring.
 
     Attributes
     ----------
+    layout : Layout
+    tiles : list of Tile
     batches : int
         How many times `run` yields.
     size : tuple of int
@@ -97,31 +107,32 @@ class TileRunner:
         config: PredictConfig,
         region: Sequence[slice],
         *,
+        extent: Sequence[int] | None = None,
         finish: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        core: Sequence[int] | None = None,
+        layout: Layout | None = None,
         fold: bool = True,
         channels_last: bool = True,
     ) -> None:
         self.region = tuple(region)
         self.device = pick_device(config.device)
-        self.halo = halo(network)
         self.precision, self._dtype = choose_precision(config.precision, self.device, network)
-        self._alignment = alignment(network)
         self._plain = network
-        self._finish = finish or torch.nn.Identity()
         self._stop: StopFlag | None = None
-        self.orientations = 8 if config.average else 1
-        self._how = {"fold": fold, "channels_last": channels_last}
-        self._voxels = self._most_voxels()
-        if core is None:
-            core = given_core(network, config.tile) if config.tile else plan_core(network, self.region, self._voxels)
-        self.tiles = plan_tiles(self.region, core, self._alignment)
-        self.size = self._input_size(self.tiles[0])
-        self.batch = config.batch or max(1, self._voxels // prod(self.size))
+        self._how: dict[str, Any] = {
+            "finish": finish or torch.nn.Identity(),
+            "average": config.average,
+            "fold": fold,
+            "channels_last": channels_last,
+        }
+        voxels = self._most_voxels()
+        self.layout = layout or plan_layout(network, config, region, extent or [s.stop for s in region], voxels)
+        self.tiles = self.layout.tiles(self.region)
+        self.size = self.layout.input_size(network, self.tiles[0].core)
+        self.batch = config.batch or max(1, voxels // prod(self.size))
         self.batches = -(-len(self.tiles) // self.batch)
-        self._network = self._prepared()
-        self._core_limit = self.tiles[0].core
-        self._batch_limit = self.batch
+        self._forward = self._made_ready()
+        self.orientations = self._forward.orientations
+        self._layout_now, self._batch_limit = self.layout, self.batch
         self._notice: Notice | None = None
 
     def run(
@@ -132,6 +143,7 @@ class TileRunner:
         *,
         prepare: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
         skip: int = 0,
+        folder: Path | None = None,
     ) -> Iterator[Notice | None]:
         """Predict every tile, yielding after each batch; a `Notice` once, where memory made it change its plan.
 
@@ -142,49 +154,75 @@ class TileRunner:
         image : array
             ``C(Z)YX``, anything with a shape and slicing: only what a tile needs is read.
         write : callable
-            Takes where a kept part goes in the region, and the network's output there (``C(Z)YX``).
+            Takes a place in the region, and the network's output there (``C(Z)YX``); each place comes once.
         stop : threading.Event, optional
             Ends it within a batch, before the next layer.
         prepare : callable
             Applied to each block that is read: the normalisation.
         skip : int
             Batches that are done already.
+        folder : Path, optional
+            Where blended tiles wait for their neighbours on disk. None: in memory.
         """
         self._stop = stop
-        groups = [self.tiles[first : first + self.batch] for first in range(0, len(self.tiles), self.batch)][skip:]
+        done, coming = self.tiles[: skip * self.batch], self.tiles[skip * self.batch :]
+        give, again = self._receiver(write, done, coming, folder)
+        before = _grouped(again, self.batch)
+        groups = [*before, *_grouped(coming, self.batch)]
 
-        def read(tiles: Sequence[Tile]) -> NDArray[Any]:
-            return np.stack([prepare(self._cut(image, tile)) for tile in tiles])
+        def read(tiles: Sequence[Tile], layout: Layout) -> NDArray[Any]:
+            size = layout.input_size(self._plain, tiles[0].core)
+            return np.stack([prepare(cut_tile(image, tile, layout.margin, size)) for tile in tiles])
 
         with ThreadPoolExecutor(1, thread_name_prefix="read tiles") as reader:
-            coming = reader.submit(read, groups[0]) if groups else None
+            next_up = reader.submit(read, groups[0], self.layout) if groups else None
             for number, tiles in enumerate(groups):
-                if stop is not None and stop.is_set():
-                    raise _stopped()
-                current = coming
-                coming = reader.submit(read, groups[number + 1]) if number + 1 < len(groups) else None
-                self._predict(tiles, read, write, current)
-                notice, self._notice = self._notice, None
-                yield notice
+                self._check_stop()
+                current = next_up
+                next_up = reader.submit(read, groups[number + 1], self.layout) if number + 1 < len(groups) else None
+                self._predict(tiles, self.layout, read, give, current)
+                if number >= len(before):
+                    notice, self._notice = self._notice, None
+                    yield notice
 
     def remember_speed(self, runs: int, seconds: float) -> None:
         """Note how long so many runs took, for the next estimate."""
-        if runs > 0 and self._core_limit == self.tiles[0].core:
-            work = len(self.tiles) * self.orientations * operations(self._plain, self.tiles[0].core, margin=self.halo)
+        if runs > 0 and self._layout_now is self.layout:
+            work = len(self.tiles) * self.orientations * self.layout.operations(self._plain, self.tiles[0].core)
             remember(self._key(), work_per_second=runs * work / max(seconds, 1e-6))
+
+    def _receiver(
+        self,
+        write: Callable[[tuple[slice, ...], torch.Tensor], None],
+        done: Sequence[Tile],
+        coming: Sequence[Tile],
+        folder: Path | None,
+    ) -> tuple[Receiver, list[Tile]]:
+        """Return what takes the output of tiles, and those of the done ones that it needs once more."""
+
+        def put(place: tuple[slice, ...], values: torch.Tensor) -> None:
+            write(
+                tuple(slice(p.start - r.start, p.stop - r.start) for p, r in zip(place, self.region, strict=True)),
+                values,
+            )
+
+        if self.layout.is_exact:
+            return (lambda tile, values: put(tile.keep, values)), []
+        blend = Blend(self.layout, put, folder)
+        return blend.add, blend.skip(done, coming)
 
     def _predict(
         self,
         tiles: Sequence[Tile],
-        read: Callable[[Sequence[Tile]], NDArray[Any]],
-        write: Callable[[tuple[slice, ...], torch.Tensor], None],
+        layout: Layout,
+        read: Reader,
+        give: Receiver,
         ready: Future[NDArray[Any]] | None = None,
     ) -> None:
-        """Predict tiles of one size, as many at once as fit; `ready` holds what was read of them before."""
-        if any(n > limit for n, limit in zip(tiles[0].core, self._core_limit, strict=True)):
+        """Predict tiles of a layout, as many at once as fit; `ready` holds what was read of them before."""
+        if layout is not self._layout_now:
             for tile in tiles:
-                for one in plan_tiles(tile.keep, self._core_limit, self._alignment):
-                    self._predict([one], read, write)
+                self._predict_in_parts(tile, read, give)
             return
         if len(tiles) > self._batch_limit:
             ready = None
@@ -192,8 +230,8 @@ class TileRunner:
             some = tiles[first : first + self._batch_limit]
             outputs = None
             try:
-                blocks = ready.result() if ready is not None else read(some)
-                outputs = self._forward(blocks, some[0].core)
+                blocks = ready.result() if ready is not None else read(some, layout)
+                outputs = self._forward(blocks, some[0].core, layout.margin)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -201,37 +239,30 @@ class TileRunner:
             if outputs is None:  # not before the error is gone, which holds on to the memory that was too little
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
-                self._predict(tiles[first:], read, write)
+                self._predict(tiles[first:], layout, read, give)
                 return
             for tile, output in zip(some, outputs, strict=True):
-                keep = zip(tile.keep, self.region, strict=True)
-                where = tuple(slice(k.start - r.start, k.stop - r.start) for k, r in keep)
-                write(where, output[(slice(None), *tile.from_core)])
+                give(tile, output[(slice(None), *tile.from_core)])
 
-    @torch.inference_mode()
-    def _forward(self, blocks: NDArray[Any], core: tuple[int, ...]) -> torch.Tensor:
-        x = torch.from_numpy(blocks).to(self.device, self._dtype)
-        if self.orientations == 1:
-            return self._pass(x, core).cpu()
-        total: torch.Tensor | None = None
-        for turns, mirrored in product(range(4), (False, True)):
-            turned = torch.rot90(x, turns, (-2, -1))
-            turned_core = core if turns % 2 == 0 else (*core[:-2], core[-1], core[-2])
-            y = self._pass(turned.flip(-1) if mirrored else turned, turned_core, whole=True)
-            y = torch.rot90(y.flip(-1) if mirrored else y, -turns, (-2, -1))
-            total = y if total is None else total + y
-        assert total is not None
-        inner: tuple[Any, ...] = (..., *(slice(n) for n in core))
-        return (total / self.orientations)[inner].cpu()
+    def _predict_in_parts(self, tile: Tile, read: Reader, give: Receiver) -> None:
+        """Predict a tile that does not fit in tiles of the smaller layout of now."""
+        layout = self._layout_now
+        parts = layout.tiles(tile.keep)
+        if layout.is_exact:
+            for part in parts:
+                self._predict([part], layout, read, give)
+            return
+        dtype = torch.float64 if self._dtype == torch.float64 else torch.float32
+        whole = torch.empty((self._plain.out_channels, *(k.stop - k.start for k in tile.keep)), dtype=dtype)
 
-    def _pass(self, x: torch.Tensor, core: tuple[int, ...], *, whole: bool = False) -> torch.Tensor:
-        """Return the output on the core; `whole` what a "valid" network puts out beyond it, too."""
-        if self._plain.padding == "same":
-            y = self._network(x, tuple(slice(m, m + n) for m, n in zip(self.halo, core, strict=True)))
-        else:
-            y = self._network(x)
-            y = y if whole else y[(..., *(slice(n) for n in core))]
-        return self._finish(y if y.dtype == torch.float64 else y.float())
+        def put(place: tuple[slice, ...], values: torch.Tensor) -> None:
+            inside = zip(place, tile.keep, strict=True)
+            whole[(slice(None), *(slice(p.start - k.start, p.stop - k.start) for p, k in inside))] = values
+
+        blend = Blend(layout, put)
+        for part in parts:
+            self._predict([part], layout, read, blend.add)
+        give(tile, whole)
 
     def _give_way(self, tiles: Sequence[Tile], error: BaseException) -> None:
         """Ask for less memory from now on.
@@ -241,23 +272,23 @@ class TileRunner:
         PredictionError
             If there is nothing left to give.
         """
-        core = tiles[0].core
-        halves = tuple(max(k, n // 2 // k * k) for n, k in zip(core, self._alignment, strict=True))
+        halved = self._layout_now.halved(self._plain, tiles[0].core)
         if len(tiles) > 1:
             self._batch_limit = len(tiles) // 2
-            self._remember_limit(self._batch_limit * prod(self._input_size(tiles[0])))
-        elif halves != core:
-            self._core_limit = halves
-            self._remember_limit(prod(input_size(self._plain, halves)))
+            self._remember_limit(self._batch_limit * prod(self._layout_now.input_size(self._plain, tiles[0].core)))
+        elif halved is not None:
+            self._layout_now = halved
+            self._remember_limit(prod(halved.input_size(self._plain, halved.output)))
         elif self.device.type != "cpu":
             self._notice = Notice(f"{self.device} has too little memory even for small tiles: going on with the CPU.")
             self.device = torch.device("cpu")
             self._dtype = next(self._plain.parameters()).dtype
-            self._network = self._prepared()
+            self._forward = self._made_ready()
             return
         else:
+            size = self._layout_now.input_size(self._plain, tiles[0].core)
             raise PredictionError(
-                f"Even a tile of {' x '.join(map(str, self._input_size(tiles[0])))} voxels does not fit into the "
+                f"Even a tile of {' x '.join(map(str, size))} voxels does not fit into the "
                 "memory of this machine. Close other programs, or use a smaller model."
             ) from error
         if self._notice is None:
@@ -265,12 +296,12 @@ class TileRunner:
                 f"{self.device} has too little memory for this size of tile: going on with smaller ones."
             )
 
-    def _prepared(self) -> UNet:
-        return prepared(self._plain, self.device, self._dtype, before_layer=self._check_stop, **self._how)
+    def _made_ready(self) -> Forward:
+        return Forward(self._plain, self.device, self._dtype, before_layer=self._check_stop, **self._how)
 
     def _check_stop(self) -> None:
         if self._stop is not None and self._stop.is_set():
-            raise _stopped()
+            raise PredictionError("Stopped before it was finished.")
 
     def _most_voxels(self) -> int:
         known = recall(self._key()).get("most_voxels")
@@ -283,12 +314,6 @@ class TileRunner:
     def _key(self) -> str:
         return signature(self._plain, self.device, self.precision)
 
-    def _cut(self, image: Any, tile: Tile) -> NDArray[Any]:
-        return cut_tile(image, tile, self.halo, self._input_size(tile))
 
-    def _input_size(self, tile: Tile) -> tuple[int, ...]:
-        return input_size(self._plain, tile.core)
-
-
-def _stopped() -> PredictionError:
-    return PredictionError("Stopped before it was finished.")
+def _grouped(tiles: Sequence[Tile], size: int) -> list[Sequence[Tile]]:
+    return [tiles[first : first + size] for first in range(0, len(tiles), size)]

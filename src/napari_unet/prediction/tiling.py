@@ -9,6 +9,8 @@ radius give, on their core, just what one pass over the whole mirrored image giv
     |  context |  kept                  |  context |   one tile
     +----------+------------------------+----------+
     start-halo start (on the grid)    stop     stop+halo
+
+Where that halo costs too much, tiles with a smaller one overlap and are blended (`blending.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Tile", "cut_tile", "mirror_index", "plan_tiles"]
+__all__ = ["Tile", "cut_tile", "mirror_index", "plan_overlapping_tiles", "plan_tiles"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Tile:
     start : tuple of int
         First voxel of the core, in the image; on the alignment grid.
     core : tuple of int
-        Size of the core.
+        Size of the core: of what the network puts out.
     keep : tuple of slice
         Where the kept part goes in the image: the core without what lies outside the region.
     """
@@ -116,6 +118,52 @@ def _plan_axis(region: slice, max_core: int, step: int) -> list[tuple[int, int, 
         if stop > done:
             parts.append((start, core, slice(done, stop)))
             done = stop
+    return parts
+
+
+def plan_overlapping_tiles(
+    region: Sequence[slice], extent: Sequence[int], core: Sequence[int], overlap: Sequence[int]
+) -> list[Tile]:
+    """Return the tiles of one grid over the whole image that a region needs.
+
+    Parameters
+    ----------
+    region : sequence of slice
+    extent : sequence of int
+        Size of the image.
+    core : sequence of int
+        From tile to tile.
+    overlap : sequence of int
+        How far the tiles reach beyond that on each side; at most half of it where there are three tiles or more.
+
+    Returns
+    -------
+    list of Tile
+        The longest axis of the image is gone along last, so that little waits for its neighbour. Their `keep` parts
+        overlap.
+
+    Examples
+    --------
+    >>> [(tile.start, tile.keep) for tile in plan_overlapping_tiles([slice(0, 90)], [90], [48], [16])]
+    [((-16,), (slice(0, 64, None),)), ((32,), (slice(32, 90, None),))]
+    """
+    axes = [_plan_overlapping_axis(*arguments) for arguments in zip(region, extent, core, overlap, strict=True)]
+    order = sorted(range(len(axes)), key=lambda axis: -extent[axis])
+    back = [order.index(axis) for axis in range(len(axes))]
+    found = []
+    for parts in product(*(axes[axis] for axis in order)):
+        starts, keeps = zip(*(parts[place] for place in back), strict=True)
+        size = tuple(n + 2 * over for n, over in zip(core, overlap, strict=True))
+        found.append(Tile(start=starts, core=size, keep=keeps))
+    return found
+
+
+def _plan_overlapping_axis(region: slice, extent: int, core: int, overlap: int) -> list[tuple[int, slice]]:
+    parts = []
+    for start in range(-overlap, extent - overlap, core):
+        keep = slice(max(start, region.start), min(start + core + 2 * overlap, region.stop))
+        if keep.start < keep.stop:
+            parts.append((start, keep))
     return parts
 
 

@@ -196,15 +196,18 @@ class View:
         ``(Z)YX`` of the region, on the grid of the image.
     region : list of slice
         What the network has to predict, on the grid that it sees.
+    extent : list of int
+        Size of the whole frame on that grid.
     scale : float
         Factor by which objects get larger.
     """
 
-    def __init__(self, wanted: list[slice], plane: tuple[int, int], scale: float) -> None:
+    def __init__(self, wanted: list[slice], frame: Sequence[int], scale: float) -> None:
         self.scale = scale
         self.shape = tuple(part.stop - part.start for part in wanted)
         self.wanted = wanted[-2:]
-        self.full = [scaled_length(n, scale) for n in plane]
+        self.full = [scaled_length(n, scale) for n in frame[-2:]]
+        self.extent = [*frame[-len(wanted) : -2], *self.full]
         rescaled = [covering(part, scale, n) for part, n in zip(self.wanted, self.full, strict=True)]
         self.region = wanted if scale == 1 else [*wanted[:-2], *rescaled]
 

@@ -49,6 +49,10 @@ class State:
         Highest id so far.
     core : list of int
         Core of the tiles; empty before it is planned.
+    margin, overlap : list of int
+        Their context and where they are blended.
+    exact : bool
+        Whether the context is exact.
     tiles : int
         Tiles in a batch.
     in_windows : int
@@ -59,6 +63,9 @@ class State:
     batch: int = 0
     highest: int = 0
     core: tuple[int, ...] = ()
+    margin: tuple[int, ...] = ()
+    overlap: tuple[int, ...] = ()
+    exact: bool = True
     tiles: int = 0
     in_windows: int = 0
 
@@ -149,8 +156,9 @@ class Workspace:
         limit = free_memory_of_host() // 4 if isinstance(self.labels, np.ndarray) else _IN_MEMORY
         in_memory = keep or 4 * count * prod(shape) <= limit
         first = runner.tiles[0]
+        period = [n - 2 * over for n, over in zip(first.core, runner.layout.overlap, strict=True)]
         offset = [s.start - start for s, start in zip(runner.region, first.start, strict=True)]
-        return MapStore(count, shape, None if in_memory else self._scratch() / "maps", first.core, offset)
+        return MapStore(count, shape, None if in_memory else self._scratch() / "maps", period, offset)
 
     def save(self, **progress: Any) -> None:
         """Note how far it has come."""
@@ -194,9 +202,10 @@ class Workspace:
         if self._folder is None:
             return
         try:
-            found = json.loads((self._folder / "state.json").read_text())
+            found: dict[str, Any] = json.loads((self._folder / "state.json").read_text())
             if found.pop("key") == self._key:
-                self.state = State(**{**found, "core": tuple(found["core"])})
+                found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+                self.state = State(**found)
                 return
         except (OSError, ValueError, KeyError, TypeError):
             pass
