@@ -63,8 +63,8 @@ class Forward:
         total: torch.Tensor | None = None
         for turns, mirrored in product(range(4), (False, True)):
             turned = torch.rot90(x, turns, (-2, -1))
-            turned_core = core if turns % 2 == 0 else (*core[:-2], core[-1], core[-2])
-            y = self._pass(turned.flip(-1) if mirrored else turned, turned_core, margin, whole=True)
+            sizes = [n if turns % 2 == 0 else (*n[:-2], n[-1], n[-2]) for n in (core, margin)]
+            y = self._pass(turned.flip(-1) if mirrored else turned, *sizes, whole=True)
             y = torch.rot90(y.flip(-1) if mirrored else y, -turns, (-2, -1))
             total = y if total is None else total + y
         assert total is not None
