@@ -183,6 +183,68 @@ def test_damaged_pixels_count_as_dark_and_spoil_nothing(dtype: Any, model: Model
     assert np.isfinite(result.maps).all()
 
 
+def as_list(image: NDArray[Any]) -> Any:
+    return image.tolist()
+
+
+def as_tensor(image: NDArray[Any]) -> Any:
+    return torch.from_numpy(image)
+
+
+class Named:
+    """An array whose axes have names, as those of xarray: `transpose` takes nothing else."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def transpose(self, *names: str) -> None:
+        raise TypeError(f"axes are called z, y, x, not {names}")
+
+    def reshape(self) -> None:
+        raise AssertionError("not asked for")
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return self.array[key]
+
+
+@pytest.mark.parametrize("kind", [as_list, as_tensor, Named, np.ma.asarray])
+def test_whatever_holds_the_pixels_gives_the_same(kind: Callable[..., Any], stack: NDArray[Any], model: Model) -> None:
+    image = stack[0, 0]
+    expected = predict(image, model, axes="ZYX", config=CPU).labels
+    labels = predict(kind(image), model, axes="ZYX", config=CPU).labels
+    assert type(labels) is np.ndarray
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (5, 1, 1), (3, 17, 2)])
+def test_volumes_however_thin(shape: tuple[int, ...], average: bool, tiny_model: Make) -> None:
+    model = tiny_model(channels=("a", "b"), network={"spatial_dims": 3, "features": (3, 4)})
+    image = np.random.default_rng(0).integers(0, 4000, (2, *shape)).astype(">u2")
+    result = predict(image, model, axes="CZYX", config=CPU.model_copy(update={"average": average}), return_maps=True)
+    assert result.labels.shape == shape
+    assert result.maps is not None
+    assert np.isfinite(result.maps).all()
+    assert result.provenance["averaged"] == (8 if average else 1)
+
+
+def test_channel_without_a_number_leaves_the_other_one_to_see(tiny_model: Make, rng: np.random.Generator) -> None:
+    model, good = tiny_model(channels=("a", "b")), rng.random((24, 24))
+    nothing, dark = (np.stack([good, np.full_like(good, value)]) for value in (np.nan, 0))
+    maps = [predict(image, model, axes="CYX", config=CPU, return_maps=True).maps for image in (nothing, dark)]
+    np.testing.assert_array_equal(np.asarray(maps[0]), np.asarray(maps[1]))
+    assert np.ptp(np.asarray(maps[0])) > 0.1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_normalization_of_other_channels_is_refused(count: int, tiny_model: Make, rng: np.random.Generator) -> None:
+    image = rng.random((3, 16, 16))
+    known = measure_normalization(image[None, :count, None])
+    config = CPU.model_copy(update={"channels": (0, 2)})
+    with pytest.raises(ImageError, match=f"has {count} channels, the model 'tiny' takes 2"):
+        predict(image, tiny_model(channels=("a", "b")), axes="CYX", config=config, normalization=known)
+
+
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
 def test_empty_image_is_refused(shape: tuple[int, int], model: Model) -> None:
     with pytest.raises(ImageError, match="empty"):

@@ -71,10 +71,14 @@ class Labeller:
         return self._links_t and bool(self._last and self._last[0])
 
     @property
-    def linked(self) -> dict[str, Any]:
-        """Along which axes objects are linked, and how: for the provenance."""
+    def provenance(self) -> dict[str, Any]:
+        """How objects are found and linked, and how many were too large to be split whole."""
         axes = "Z" * self._links_z + "T" * self._links_t
-        return {"axes": axes, "min_overlap": self._min_overlap} if axes else {"axes": ""}
+        return {
+            "decoder": self.decoder.model_dump(),
+            "linked": {"axes": axes, "min_overlap": self._min_overlap} if axes else {"axes": ""},
+            "components_in_windows": self.in_windows,
+        }
 
     def start_at(self, highest: int, in_windows: int) -> None:
         """Go on after another run."""

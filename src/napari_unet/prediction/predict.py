@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from napari_unet._version import __version__
+from napari_unet.errors import ImageError
 from napari_unet.events import Event, Notice, TileDone
 from napari_unet.images import from_canonical, measure_normalization
 from napari_unet.network import alignment
@@ -155,7 +156,7 @@ def iter_predict(
     spec = model.spec
     axes = known_axes(image, axes)
     canonical = select_channels(viewed(image, axes), spec, config.channels)
-    normalization = normalization or measure_normalization(canonical, spec.percentiles)
+    normalization = _fitting(normalization or measure_normalization(canonical, spec.percentiles), spec)
     box = region_box(canonical, region)
     view = View(spatial(box, spec), canonical.shape[2:], spec.scale_for(config.object_diameter_px))
     shape = tuple(part.stop - part.start for letter, part in box.items() if letter != "C")
@@ -173,24 +174,17 @@ def iter_predict(
         labels = work.finish()
     finally:
         work.close()
-    provenance = {
-        "model": spec.name,
-        "decoder": labeller.decoder.model_dump(),
-        "device": runner.device.type,
-        "precision": runner.precision,
-        "tile": list(runner.size),
-        "scale": view.scale,
-        "averaged": runner.orientations,
-        "halo": "exact" if runner.layout.is_exact else "blended",
-        "linked": labeller.linked,
-        "components_in_windows": labeller.in_windows,
-        "normalization": {"low": list(normalization.low), "high": list(normalization.high)},
-        "software": f"napari-unet {__version__}",
-    }
     return Prediction(
         labels=from_canonical(labels, axes) if isinstance(labels, np.ndarray) else labels,
         maps=None if maps is None else from_canonical(maps, axes),
-        provenance=provenance,
+        provenance={
+            "model": spec.name,
+            "scale": view.scale,
+            "normalization": {"low": list(normalization.low), "high": list(normalization.high)},
+            **runner.provenance,
+            **labeller.provenance,
+            "software": f"napari-unet {__version__}",
+        },
     )
 
 
@@ -199,6 +193,15 @@ def activate(logits: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     if spec.maps[0].activation == "softmax":
         return torch.softmax(logits, dim=logits.ndim - spec.spatial_dims - 1)
     return torch.sigmoid(logits)
+
+
+def _fitting(normalization: Normalization, spec: ModelSpec) -> Normalization:
+    if len(normalization.low) != spec.in_channels:
+        raise ImageError(
+            f"The normalization has {len(normalization.low)} channels, the model {spec.name!r} takes "
+            f"{spec.in_channels}. Measure it on the channels that feed the model, or leave it out."
+        )
+    return normalization
 
 
 def _runner(model: Model, config: PredictConfig, view: View, work: Workspace) -> TileRunner:

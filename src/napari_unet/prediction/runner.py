@@ -185,6 +185,17 @@ class TileRunner:
                     notice, self._notice = self._notice, None
                     yield notice
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What of the result's provenance is known here; after a run, what it has come to."""
+        return {
+            "device": self.device.type,
+            "precision": self.precision,
+            "tile": list(self.size),
+            "halo": "exact" if self.layout.is_exact else "blended",
+            "averaged": self.orientations,
+        }
+
     def remember_speed(self, runs: int, seconds: float) -> None:
         """Note how long so many runs took, for the next estimate."""
         if runs > 0 and self._layout_now is self.layout:

@@ -93,7 +93,9 @@ class _Frame:
 
 def viewed(image: Any, axes: str) -> Any:
     """Return an image as ``TCZYX`` without reading it: NumPy and dask as they are, others block by block."""
-    if hasattr(image, "transpose") and hasattr(image, "reshape"):
+    if not hasattr(getattr(image, "dtype", None), "kind"):  # lists, tensors
+        image = np.asarray(image)
+    if isinstance(image, np.ndarray) or hasattr(image, "dask"):  # others may call their axes otherwise
         return to_canonical(image, axes)
     return Lazy(image, axes)
 
