@@ -474,9 +474,10 @@ def test_activations_work_with_and_without_a_batch() -> None:
 
 def test_large_plane_is_planned_within_the_memory(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("napari_unet.prediction.runner")
+    planning = importlib.import_module("napari_unet.prediction.planning")
     image = np.zeros((1, 200, 300), np.float32)
     for memory in (1, 60 * 60, 100 * 100):
-        monkeypatch.setattr(module, "largest_tile", lambda *_, memory=memory, **__: memory)
+        monkeypatch.setattr(planning, "largest_tile", lambda *_, memory=memory, **__: memory)
         runner = module.TileRunner(model.network, CPU, [slice(0, n) for n in image.shape[1:]])
         smallest = runner.layout.input_size(model.network, (1, 1))
         assert np.prod(runner.size) * runner.batch <= max(memory, np.prod(smallest))

@@ -11,8 +11,10 @@ import torch
 
 from napari_unet.errors import PredictionError
 from napari_unet.events import Notice
+from napari_unet.models import Model, ModelSpec, NetworkSpec
 from napari_unet.network import UNet
-from napari_unet.prediction import PredictConfig, tiled_forward
+from napari_unet.prediction import PredictConfig, estimate, tiled_forward
+from napari_unet.prediction.remember import remember, signature
 from napari_unet.prediction.runner import TileRunner
 
 CONFIG = PredictConfig(device="cpu", precision="float32", batch=4, tile=(56, 56))
@@ -77,6 +79,17 @@ def test_size_that_worked_is_remembered_by_the_next_run(network: UNet, monkeypat
     notices = list(TileRunner(network, config, [slice(0, 200), slice(0, 190)]).run(image, lambda *_: None))
     assert max(asked) <= 100 * 100
     assert not any(notices), "nothing to tell: it fits"
+
+
+def test_estimate_knows_the_size_that_worked() -> None:
+    spec = ModelSpec(network=NetworkSpec(features=(4, 4, 4)))
+    model = Model(spec.build_network(), spec)
+    config = PredictConfig(device="cpu", precision="float32")
+    key = signature(model.network, torch.device("cpu"), "float32")
+    remember(key, work_per_second=1e9)
+    large = estimate((900, 900), model, config, axes="YX")
+    remember(key, most_voxels=100 * 100)
+    assert estimate((900, 900), model, config, axes="YX").seconds > 1.5 * large.seconds
 
 
 def test_stop_takes_effect_within_a_tile(network: UNet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import torch
 from napari_unet.images import check_axes
 from napari_unet.network import alignment, halo, operations
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.device import largest_tile, pick_device
-from napari_unet.prediction.planning import exact_layout, plan_layout
+from napari_unet.prediction.device import pick_device
+from napari_unet.prediction.planning import exact_layout, most_voxels, plan_layout
 from napari_unet.prediction.prepared import choose_precision, prepared
 from napari_unet.prediction.remember import recall, remember, signature
 from napari_unet.prediction.view import View, frames_of, region_box, spatial
@@ -100,7 +100,7 @@ def estimate(
     precision, dtype = choose_precision(config.precision, device, network)
     key = signature(network, device, precision)
 
-    voxels = largest_tile(network, device, bytes_each=dtype.itemsize)
+    voxels = most_voxels(network, device, precision, dtype)
     layout = plan_layout(network, config, view.region, view.extent, voxels)
     tiles = layout.tiles(view.region)
     runs = len(frames_of(box, spec)) * len(tiles) * (8 if config.average else 1)

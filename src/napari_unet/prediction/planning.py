@@ -12,15 +12,19 @@ import numpy as np
 
 from napari_unet.errors import ConfigError
 from napari_unet.network import alignment, halo, operations, valid_input_size
+from napari_unet.prediction.device import largest_tile
+from napari_unet.prediction.remember import recall, signature
 from napari_unet.prediction.tiling import Tile, plan_overlapping_tiles, plan_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
+
     from napari_unet.network import UNet
     from napari_unet.prediction.config import PredictConfig
 
-__all__ = ["Layout", "blended_layout", "exact_layout", "plan_layout", "smaller_halos"]
+__all__ = ["Layout", "blended_layout", "exact_layout", "most_voxels", "plan_layout", "smaller_halos"]
 
 _CHOICES = {2: 40, 3: 12}
 """Numbers of tiles per axis that are compared, for planes and for volumes."""
@@ -136,6 +140,13 @@ def smaller_halos(network: UNet) -> list[tuple[int, ...]]:
     pairs = list(zip(halo(network), alignment(network), strict=True))
     halos = [tuple(-(-h // (share * k)) * k for h, k in pairs) for share in (1, 2, 4)]
     return [smaller for before, smaller in pairwise(halos) if smaller != before]
+
+
+def most_voxels(network: UNet, device: torch.device, precision: str, dtype: torch.dtype) -> int:
+    """Return how many voxels one tile may have: what is planned, or less where that did not fit the last time."""
+    planned = largest_tile(network, device, bytes_each=dtype.itemsize)
+    known = recall(signature(network, device, precision)).get("most_voxels")
+    return min(planned, int(known)) if known else planned
 
 
 def plan_layout(

@@ -13,11 +13,11 @@ from napari_unet.errors import PredictionError
 from napari_unet.events import Notice
 from napari_unet.prediction.blending import Blend
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.device import is_out_of_memory, largest_tile, pick_device
+from napari_unet.prediction.device import is_out_of_memory, pick_device
 from napari_unet.prediction.forward import Forward
-from napari_unet.prediction.planning import plan_layout
+from napari_unet.prediction.planning import most_voxels, plan_layout
 from napari_unet.prediction.prepared import choose_precision
-from napari_unet.prediction.remember import recall, remember, signature
+from napari_unet.prediction.remember import remember, signature
 from napari_unet.prediction.tiling import cut_tile
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class TileRunner:
             "fold": fold,
             "channels_last": channels_last,
         }
-        voxels = self._most_voxels()
+        voxels = most_voxels(network, self.device, self.precision, self._dtype)
         self.layout = layout or plan_layout(network, config, region, extent or [s.stop for s in region], voxels)
         self.tiles = self.layout.tiles(self.region)
         self.size = self.layout.input_size(network, self.tiles[0].core)
@@ -313,11 +313,6 @@ class TileRunner:
     def _check_stop(self) -> None:
         if self._stop is not None and self._stop.is_set():
             raise PredictionError("Stopped before it was finished.")
-
-    def _most_voxels(self) -> int:
-        known = recall(self._key()).get("most_voxels")
-        planned = largest_tile(self._plain, self.device, bytes_each=self._dtype.itemsize)
-        return min(planned, int(known)) if known else planned
 
     def _remember_limit(self, voxels: int) -> None:
         remember(self._key(), most_voxels=voxels)
