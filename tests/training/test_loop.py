@@ -507,7 +507,10 @@ def test_the_share_is_the_largest_that_the_corrections_allow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     values = iter(scores)
-    monkeypatch.setattr("napari_unet.training.giving_back.own_score", lambda *_, **__: next(values))
+    monkeypatch.setattr(
+        "napari_unet.training.giving_back.own_scores",
+        lambda _, __, decoders, *___, **____: [next(values)] * len(decoders),
+    )
     tuned = fine_tune(disc_training.model, disc_samples(1), quick())
     assert tuned.model.spec.provenance["base_share"] == share
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_unet.training.validation import own_score
+from napari_unet.models import Model
+from napari_unet.training.validation import own_scores
 from napari_unet.training.weights import mixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_unet.models import Model
     from napari_unet.prediction import PredictConfig
     from napari_unet.training.sampling import Field
 
@@ -63,12 +63,16 @@ def give_back(
     if share != "auto":
         return mixed(base, tuned, share), share
     every = max(1, -(-len(fields) // _MAX_FIELDS))
-    candidates = [(mixed(base, tuned, one), one) for one in _SHARES] + [(tuned, 0.0)]
-    values = []
-    for model, _ in candidates:
-        value = own_score(model, fields[::every], config, give_up=give_up)
-        if value is None:
+    # with more of the old weights the old thresholds may be the better ones
+    decoders = list(dict.fromkeys((base.spec.decoder, tuned.spec.decoder)))
+    candidates, values = [], []
+    for one in (*_SHARES, 0.0):
+        model = mixed(base, tuned, one) if one else tuned
+        found = own_scores(model, fields[::every], decoders, config, give_up=give_up)
+        if found is None:
             return tuned, 0.0
-        values.append(value)
+        decoder = decoders[int(np.argmax(found))]
+        candidates.append((Model(model.network, model.spec.model_copy(update={"decoder": decoder})), one))
+        values.append(max(found))
     good_enough = np.array(values) >= max(values) - _TOLERANCE
     return candidates[int(np.argmax(good_enough))]

@@ -29,7 +29,7 @@ __all__ = [
     "field_maps",
     "hold_out",
     "matches",
-    "own_score",
+    "own_scores",
     "score",
     "score_maps",
 ]
@@ -138,23 +138,30 @@ def score(
     return score_maps(maps, fields, model.spec.decoder)
 
 
-def own_score(
-    model: Model, fields: Sequence[Field], config: PredictConfig | None = None, *, give_up: Callable[[], bool]
-) -> float | None:
-    """Return how well a model finds what is checked: the mean AP at IoU 0.5 to 0.9; for classes their mean IoU.
+def own_scores(
+    model: Model,
+    fields: Sequence[Field],
+    decoders: Sequence[DecoderSpec],
+    config: PredictConfig | None = None,
+    *,
+    give_up: Callable[[], bool],
+) -> list[float] | None:
+    """Return how well a model finds what is checked with each decoder; None if it was given up between two fields.
 
-    None if it was given up between two fields.
+    The mean AP at IoU 0.5 to 0.9; for classes their mean IoU.
     """
-    values = []
+    values: list[list[float]] = [[] for _ in decoders]
     for field in fields:
         if give_up():
             return None
-        labels = decode(field_maps(model, field, config), model.spec.decoder)
-        if model.spec.decoder.kind == "argmax":
-            values.append(_mean_class_iou(field, labels))
-        else:
-            values += [found.average_precision for found in matches(field, labels, 0.5, 0.6, 0.7, 0.8, 0.9)]
-    return float(np.mean(values))
+        maps = field_maps(model, field, config)
+        for found, decoder in zip(values, decoders, strict=True):
+            labels = decode(maps, decoder)
+            if decoder.kind == "argmax":
+                found.append(_mean_class_iou(field, labels))
+            else:
+                found += [one.average_precision for one in matches(field, labels, 0.5, 0.6, 0.7, 0.8, 0.9)]
+    return [float(np.mean(found)) for found in values]
 
 
 def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec) -> Score:
