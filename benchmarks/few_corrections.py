@@ -9,9 +9,8 @@ Four frames are for testing and never seen; of the other eight a person annotate
 - *loop*: round after round, the worst ten objects in one view of 512 x 512 pixels; the model of the round before shows
   them. Every round learns from all corrections so far, once from `nuclei`, once from scratch.
 
-The cells are long and thin. The size of the objects is what a drag across a typical one gives, its width, and not the
-diameter of a disc as large: thin cells would vanish when the image is rescaled. Prints
-AP at IoU 0.5 on the test frames. Results are kept in a file and not run again.
+The size of the objects, 30 px, is what the panel proposes once some cells are checked (`median_diameter`). Prints AP at
+IoU 0.5 on the test frames. Results are kept in a file and not run again.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, "benchmarks/results/few_corrections.json", 150)
     parser.add_argument("--model", default="nuclei")
-    parser.add_argument("--object-size", type=float, default=36, help="width of a typical cell in pixels")
+    parser.add_argument("--object-size", type=float, default=30, help="of a typical cell in pixels")
     parser.add_argument("--choices", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--per-round", type=int, default=10)
