@@ -1,10 +1,12 @@
 """Score a model on the images that its training held out.
 
     python benchmarks/held_out.py --data DATA/dsb2018_fluo --groups mosaic_group [--model nuclei]
+    python benchmarks/held_out.py --data DATA/t98g_phase --object-size 36 --model cells-phase
 
-Takes the split from the program itself (`hold_out` with the seed and share that the model's provenance names), predicts
-each held-out image as a user would, and prints the mean over images. Beside it: a threshold after Otsu with connected
-components on the same images.
+DATA holds an `index.csv` and the images and labels that it names, or `images.tif` and `labels.tif`, whose frames are
+images of their own. Takes the split from the program itself (`hold_out` with the seed and share that the model's
+provenance names), predicts each held-out image as a user would, and prints the mean over images. Beside it: a threshold
+after Otsu with connected components on the same images.
 """
 
 from __future__ import annotations
@@ -28,8 +30,14 @@ if TYPE_CHECKING:
     from _runs import Runs
 
 
-def read_samples(folder: Path, column: str) -> list[nu.Annotated]:
-    """Return the images of a folder with their labels and groups."""
+def read_samples(folder: Path, column: str, size: float | None = None) -> list[nu.Annotated]:
+    """Return the images of a folder with their labels and groups; without an index, the frames of its stack."""
+    if not (folder / "index.csv").exists():
+        stacks = [tifffile.imread(folder / f"{name}.tif") for name in ("images", "labels")]
+        return [
+            nu.Annotated(image, labels, group=f"frame {n}", name=f"frame {n}", object_diameter_px=size)
+            for n, (image, labels) in enumerate(zip(*stacks, strict=True))
+        ]
     rows = sorted(csv.DictReader((folder / "index.csv").open(newline="")), key=lambda row: row["file"])
     return [
         nu.Annotated(
@@ -37,17 +45,18 @@ def read_samples(folder: Path, column: str) -> list[nu.Annotated]:
             tifffile.imread(folder / "labels" / f"{row['file']}.tif"),
             group=row[column],
             name=f"{row['file']}.tif",
+            object_diameter_px=size,
         )
         for row in rows
     ]
 
 
 def split_samples(
-    folder: Path, column: str, model: nu.Model, runs: Runs | None = None
+    folder: Path, column: str, model: nu.Model, runs: Runs | None = None, size: float | None = None
 ) -> tuple[list[nu.Annotated], list[nu.Annotated]]:
     """Return the images that a model learned from and those held out; their names are kept in `runs` if given."""
     config = model.spec.provenance["config"]
-    samples = read_samples(folder, column)
+    samples = read_samples(folder, column, size)
 
     def split() -> dict[str, list[str]]:
         rng = np.random.default_rng(config["seed"])
@@ -68,15 +77,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--groups", default="mosaic_group")
     parser.add_argument("--model", default="nuclei")
+    parser.add_argument("--object-size", type=float, help="of the objects in the images, in pixels")
     options = parser.parse_args()
 
     model = nu.load_model(options.model)
-    chosen = split_samples(options.data, options.groups, model)[1]
+    chosen = split_samples(options.data, options.groups, model, size=options.object_size)[1]
+    config = nu.PredictConfig(object_diameter_px=options.object_size)
     objects = sum(len(np.unique(s.labels)) - 1 for s in chosen)
     print(f"{len(chosen)} held-out images, {objects} objects; mean over images")
     thresholds = np.arange(0.5, 1, 0.05)
     for name, segment in (
-        (options.model, lambda image: nu.predict(image, model).labels),
+        (options.model, lambda image: nu.predict(image, model, config=config).labels),
         ("Otsu", otsu),
     ):
         labels = [segment(sample.image) for sample in chosen]
