@@ -233,11 +233,11 @@ def _iter_run(
 
 
 def _tuned(result: Model, run: Run, exact: PredictConfig) -> Model:
-    """Return the model with the thresholds that suit the held-out areas, or else what it has learned from."""
+    """Return the model with the thresholds that suit what is checked, the held-out areas first."""
     left = MAX_TUNED_VOXELS // 5 if run.stopped else MAX_TUNED_VOXELS
     fields: list[Field] = []
     maps = []
-    for one in run.held_out or run.fields:
+    for one in [*run.held_out, *run.fields]:
         if run.give_up() or (fields and one.checked.size > left):
             break
         left -= one.checked.size
