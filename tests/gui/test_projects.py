@@ -44,6 +44,9 @@ def test_walking_through_a_folder(start, folder):
     user = start()
     drop(user, folder)
     assert strip(user) == "1/3 img_9.tif"
+    before, after, place = (*map(user.button, ("previous_image", "next_image")), user.panel.findChild(QLabel, "place"))
+    user.until(lambda: before.geometry().right() < place.geometry().left() < place.geometry().right() < after.x())
+    assert after.geometry().right() < after.parentWidget().width()
     segmented(user)
     assert not user.button("previous_image").isEnabled()
     user.look_at(slice(0, 64), slice(0, 64))

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_unet.gui.keeping import saving_line
 from napari_unet.gui.widgets import button, row, wrapped_label
+from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
@@ -88,10 +89,13 @@ class SavingLine(QLabel):
             self.hide()
             return
         saving = store.saving
-        line = saving_line(saving, time.time())
+        elsewhere = Path(saving.where) == data_folder() / "stores"
+        # what is not beside the image can only be found by being told
+        line = saving_line(saving, time.time()) or ("Corrections are kept" if elsewhere else "")
         if not saving.failed and line:
             folder = QUrl.fromLocalFile(saving.where).toString()
-            line = f'{line} in <a href="{folder}" style="color: #8ab4f8;">{Path(saving.where).name}</a>'
+            name = "your data folder" if elsewhere else Path(saving.where).name
+            line = f'{line} in <a href="{folder}" style="color: #8ab4f8;">{name}</a>'
         self.setText(line)
         self.setToolTip(f"Every correction is saved at once, in {saving.where}.")
         self.setStyleSheet("color: #ff9f0a;" if saving.failed else "color: #9aa0a6;")

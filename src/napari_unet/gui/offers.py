@@ -125,9 +125,10 @@ class Offers:
                 yield _Offer(("layer", id(layer)), text, use, ("Use this layer", "Not now"))
         project, path = bench.projects.project, path_of(image)
         if project is not None:
-            new = {entry.path for entry in project.entries() if entry.store is None}
-            pairs = find_label_pairs(project.images)
-            if any(one in new for one, _ in pairs):
+            entries = project.entries()
+            mine = [one.path for one in entries if one.store is None or (one.path == path and not one.checked)]
+            pairs = find_label_pairs(mine)
+            if pairs and any(one.store is None for one in entries if one.path in {image for image, _ in pairs}):
                 text = tell_pairs(pairs, len(project.images))
                 yield _Offer(("folder", (project.folder, project.kind)), text, self._importing.choose_folder)
         elif path is not None and not bench.has_corrections():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_unet.gui.keeping import continuable
 from napari_unet.gui.widgets import button, row
@@ -19,6 +19,7 @@ __all__ = ["ProjectStrip"]
 
 _ELIDE = Qt.TextElideMode.ElideMiddle
 _TEXT_WIDTH = 220
+_ARROW_WIDTH = 32
 
 
 class ProjectStrip(QWidget):
@@ -37,6 +38,10 @@ class ProjectStrip(QWidget):
         projects = workbench.projects
         self.previous = button("<", lambda: projects.step(-1), name="previous_image", tooltip="The image before.")
         self.next = button(">", lambda: projects.step(1), name="next_image", tooltip="The next image of the folder.")
+        for one in (self.previous, self.next):
+            # a layout gives no room to what may shrink, beside something that grows
+            one.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+            one.setFixedWidth(_ARROW_WIDTH)
         self.place = QLabel()
         self.place.setObjectName("place")
         self._strip = row(self.previous, self.place, self.next, stretch=(0, 1, 0))
