@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from contextlib import suppress
 
+import psutil
 import pytest
 import torch
 
 from napari_unet import UNet
 from napari_unet.errors import ConfigError
 from napari_unet.prediction import available_devices, is_out_of_memory, pick_device, thread_count, threads
-from napari_unet.prediction.device import free_memory, largest_tile
+from napari_unet.prediction.device import free_memory, kept_memory, largest_tile
 
 
 def test_cpu_is_always_there_and_last() -> None:
@@ -62,3 +64,26 @@ def test_free_memory_is_positive_and_threads_are_given_back() -> None:
         assert torch.get_num_threads() == before + 1
         raise KeyError
     assert torch.get_num_threads() == before
+
+
+def faults_of_large_blocks() -> int:
+    """Return how many pages the kernel had to give for the same block, ten times over."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.zeros(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_memory_is_kept_while_it_is_needed_again_and_given_back_in_the_end() -> None:
+    pages = 2**26 // 4096
+    faults_of_large_blocks()
+    if faults_of_large_blocks() < 8 * pages:
+        pytest.skip("this kernel gives large pages")
+    with kept_memory():
+        faults_of_large_blocks()
+        assert faults_of_large_blocks() < pages
+        held = psutil.Process().memory_info().rss
+    assert psutil.Process().memory_info().rss < held - 2**25
+    assert faults_of_large_blocks() > 8 * pages

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import threading
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
@@ -23,6 +26,7 @@ __all__ = [
     "free_memory",
     "has_bfloat16",
     "is_out_of_memory",
+    "kept_memory",
     "largest_tile",
     "pick_device",
     "thread_count",
@@ -37,6 +41,11 @@ _WORK_PER_CARD = 4e12
 
 _USEFUL = 2 / 3
 """Share of a tile that is not halo, where that is not bought too dearly."""
+
+
+# numbers of malloc.h of glibc, and what they are by themselves
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_USUAL = {_TRIM_THRESHOLD: 2**26, _MMAP_THRESHOLD: 2**25, _MMAP_MAX: 65536}
 
 
 def available_devices() -> list[str]:
@@ -131,6 +140,29 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Let the main thread use memory again that it has freed, while the block runs.
+
+    Features of a large tile are large blocks, which the C library gets from the kernel and gives back each time;
+    clearing them page by page takes a fifth to a third of a prediction. Other threads have heaps too small for such
+    blocks, and other C libraries than glibc have no such setting: nothing is done there.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_MMAP_MAX, 0)
+    libc.mallopt(_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        for name, usual in _USUAL.items():
+            libc.mallopt(name, usual)
+        libc.malloc_trim(0)
 
 
 def _cgroup_available() -> float:

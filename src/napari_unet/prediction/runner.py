@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from napari_unet.errors import PredictionError
 from napari_unet.events import Notice
 from napari_unet.prediction.blending import Blend
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.device import is_out_of_memory, pick_device
+from napari_unet.prediction.device import is_out_of_memory, kept_memory, pick_device
 from napari_unet.prediction.forward import Forward
 from napari_unet.prediction.planning import most_voxels, plan_layout
 from napari_unet.prediction.prepared import choose_precision
@@ -174,7 +175,8 @@ class TileRunner:
             size = layout.input_size(self._plain, tiles[0].core)
             return np.stack([prepare(cut_tile(image, tile, layout.margin, size)) for tile in tiles])
 
-        with ThreadPoolExecutor(1, thread_name_prefix="read tiles") as reader:
+        keep = kept_memory() if self.device.type == "cpu" else nullcontext()
+        with keep, ThreadPoolExecutor(1, thread_name_prefix="read tiles") as reader:
             next_up = reader.submit(read, groups[0], self.layout) if groups else None
             for number, tiles in enumerate(groups):
                 self._check_stop()
