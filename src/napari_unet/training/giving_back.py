@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["give_back"]
 
 _SHARES = (0.75, 0.5, 0.25)
-_TOLERANCE = 0.01
+_TOLERANCE = 0.02
 _MAX_FIELDS = 12
 
 
@@ -44,7 +44,7 @@ def give_back(
         What is checked, held-out areas first: what counts as the corrections.
     share : float or "auto"
         Share of the base's weights. auto: the largest of 0.75, 0.5, 0.25 and 0 whose score on the checked voxels is
-        within a hundredth of the best.
+        within two hundredths of the best.
     config : PredictConfig
     give_up : callable
         Whether there is no time left to try; then nothing is mixed.
