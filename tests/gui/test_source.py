@@ -189,7 +189,7 @@ def test_a_new_model_of_classes(user, trainings):
     form.classes.setText("gland, stroma , ")
     user.write("new_name", "tissue")
     user.press("create")
-    assert user.offers("classes") == ["background", "gland", "stroma"]
+    assert user.offers("classes") == ["background", "gland", "stroma", "Add class..."]
     assert user.combo("classes").isVisible()
     assert not user.button("tool_delete").isVisible()
     assert user.button("tool_background").text() == "Erase"
