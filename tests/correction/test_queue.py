@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet.correction import are_we_done, doubtful_places, tell_counts
+from napari_unet.correction import are_we_done, doubtful_places, is_good_enough, tell_counts
 
 
 def scene():
@@ -109,3 +109,5 @@ def test_rates_are_percentages(decided, corrected):
     rates = [int(word.rstrip(".")) for word in sentence.split() if word.rstrip(".").isdigit()][1:]
     assert all(0 <= rate <= 100 for rate in rates)
     assert bool(rates) == (len(decided) >= 20)
+    assert is_good_enough(decided, corrected) == (bool(rates) and rates[-1] < 5)
+    assert is_good_enough(decided, corrected) == sentence.endswith("Good enough? Segment the folder.")

@@ -134,6 +134,87 @@ def test_a_folder_is_segmented_as_from_the_command_line(user, pick, tmp_path, di
     assert "No images" in user.says
 
 
+def test_what_was_checked_stays_in_the_labels_of_a_folder(start, discs, pick, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in "ab":
+        tifffile.imwrite(folder / f"{name}.tif", discs())
+    user = start()
+    opening = user.panel.workbench.opening
+    assert opening.open(folder / "b.tif")
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.segment()
+    user.press("tool_delete")
+    user.click((12, 12))
+    user.viewer.layers.remove(user.viewer.layers["b"])  # closed: its corrections are on disk only
+    assert opening.open(folder / "a.tif")
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.segment()
+    document = user.document
+    user.press("tool_confirm")
+    user.click((12, 44))
+    user.press("tool_ignore")
+    document.editable.brush_size = 16
+    user.click((50, 12))
+    user.press("tool_draw")
+    document.editable.brush_size = 9
+    user.stroke(np.array([(30, 6), (33, 7)]))  # saved or not: it is in the window
+    labels, status = user.labels, user.status
+    confirmed, drawn = labels[12, 44], labels[31, 6]
+    assert drawn not in (0, confirmed)
+    box = user.panel.findChild(QCheckBox, "with_table")
+    QTest.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+    pick(folder)
+    user.press("segment_folder")
+    user.until(lambda: user.idle)
+    assert "2 with what you checked in them" in user.says
+    written = np.asarray(open_image(folder / "a-labels.ome.tif").data)
+    np.testing.assert_array_equal(written[status == 1], labels[status == 1])
+    assert not written[status == 2].any()
+    states = {row["id"]: row["state"] for row in rows_of(folder / "measurements.csv") if row["file"].endswith("a.tif")}
+    assert (states[str(confirmed)], states[str(drawn)]) == ("checked", "corrected")
+    assert set(states.values()) == {"checked", "corrected", "predicted"}
+    assert len(states) == 5, "five discs and the stroke, less the ignored one"
+    other = np.asarray(open_image(folder / "b-labels.ome.tif").data)
+    assert other[12, 12] == 0
+    assert len(np.unique(other)) == 5, "what was deleted stays deleted"
+    np.testing.assert_array_equal(user.labels, labels)
+    # one more correction: that image alone is made anew
+    user.stroke(np.array([(5, 28), (6, 30)]))
+    user.press("segment_folder")
+    user.until(lambda: user.idle)
+    assert "1 images segmented" in user.says
+    assert "1 skipped" in user.says
+    assert open_image(folder / "a-labels.ome.tif").data[6, 29] == user.labels[6, 29] != 0
+
+
+def test_what_was_checked_in_a_channel_stays_too(start, discs, pick, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in "ab":
+        both = np.stack([discs()[::-1], discs()])
+        tifffile.imwrite(folder / f"{name}.tif", both, imagej=True, metadata={"axes": "CYX"})
+    user = start()
+    for name in "ab":
+        assert user.panel.workbench.opening.open(folder / f"{name}.tif")
+        user.choose("image", f"{name} channel 2")
+        user.look_at(slice(0, 64), slice(0, 64))
+        user.segment()
+        user.press("tool_delete")
+        user.click((12, 12))
+        if name == "a":
+            for layer in [one for one in user.viewer.layers if one.name.startswith("a channel")]:
+                user.viewer.layers.remove(layer)
+    pick(folder)
+    user.press("segment_folder")
+    user.until(lambda: user.idle)
+    assert "2 with what you checked in them" in user.says, user.says
+    for name in "ab":
+        written = np.asarray(open_image(folder / f"{name}-labels.ome.tif").data)
+        assert written[12, 12] == 0
+        assert len(np.unique(written)) == 5
+
+
 def test_a_folder_can_be_cancelled(user, pick, tmp_path, discs, monkeypatch):
     folder = tmp_path / "images"
     folder.mkdir()

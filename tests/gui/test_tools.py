@@ -8,6 +8,7 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_unet.gui.session import Tool
@@ -453,8 +454,19 @@ def test_am_i_done(start, discs):
     user.segment()
     assert not user.panel.correct.so_far.isVisible()
     user.press("complete")
-    assert user.panel.correct.so_far.text() == "corrected per 100 checked: 0. Good enough? Segment the folder."
-    assert user.panel.correct.so_far.isVisible()
+    assert user.session.so_far == "corrected per 100 checked: 0. Good enough? Segment the folder."
+    told, folder = user.panel.correct.so_far, user.button("segment_folder")
+    assert told.isVisible()
+    assert "background-color" in folder.styleSheet(), "the next sensible step"
+    # the words lead to the button, which may be out of sight
+    user.viewer.window._qt_window.resize(900, 480)
+    user.panel._scroll.ensureWidgetVisible(told)
+    user.pause()
+    assert folder.visibleRegion().isEmpty()
+    for y in range(2, told.height(), 4):
+        for x in range(2, told.width(), 8):
+            QTest.mouseClick(told, Qt.MouseButton.LeftButton, pos=QPoint(x, y))
+    user.until(lambda: not folder.visibleRegion().isEmpty())
     assert user.panel.correct.counts.text() == "30 of 30 objects checked, 0 corrected"
 
 

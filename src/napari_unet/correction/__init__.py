@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.pairing import ROI_SUFFIXES, find_label_pairs
     from napari_unet.correction.project import Entry, Project
     from napari_unet.correction.proposals import Proposal, accept_proposal, propose
-    from napari_unet.correction.queue import Place, are_we_done, doubtful_places, tell_counts
+    from napari_unet.correction.queue import Place, are_we_done, doubtful_places, is_good_enough, tell_counts
     from napari_unet.correction.reading import Corrected, read_corrections
     from napari_unet.correction.recents import RecentWork, recent
     from napari_unet.correction.snapshots import snapshot
@@ -54,7 +54,7 @@ _HOMES = {
     "pairing": ["ROI_SUFFIXES", "find_label_pairs"],
     "project": ["Entry", "Project"],
     "proposals": ["Proposal", "accept_proposal", "propose"],
-    "queue": ["Place", "are_we_done", "doubtful_places", "tell_counts"],
+    "queue": ["Place", "are_we_done", "doubtful_places", "is_good_enough", "tell_counts"],
     "reading": ["Corrected", "read_corrections"],
     "recents": ["RecentWork", "recent"],
     "snapshots": ["snapshot"],
@@ -103,6 +103,7 @@ __all__ = [
     "import_edit",
     "import_labels",
     "interpolate_object",
+    "is_good_enough",
     "keep_version",
     "list_versions",
     "load_version",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_unet.correction.edits import Box
 
-__all__ = ["Place", "are_we_done", "doubtful_places", "tell_counts"]
+__all__ = ["Place", "are_we_done", "doubtful_places", "is_good_enough", "tell_counts"]
 
 _FAINT = 0.3
 """Foreground from which a place without an object is worth a look."""
@@ -119,14 +119,31 @@ def are_we_done(decided: Sequence[int], corrected: set[int]) -> str:
     str
         Such as ``corrected per 100 checked: 40 -> 18 -> 6``; empty before the first 20.
     """
+    rates = _rates(decided, corrected)
+    if not rates:
+        return ""
+    sentence = f"corrected per 100 checked: {' -> '.join(map(str, rates))}"
+    return f"{sentence}. Good enough? Segment the folder." if rates[-1] < _GOOD_ENOUGH else sentence
+
+
+def is_good_enough(decided: Sequence[int], corrected: set[int]) -> bool:
+    """Return whether there was so little to correct of late that the rest can be left to the model.
+
+    Parameters
+    ----------
+    decided, corrected
+        As for `are_we_done`.
+    """
+    rates = _rates(decided, corrected)
+    return bool(rates) and rates[-1] < _GOOD_ENOUGH
+
+
+def _rates(decided: Sequence[int], corrected: set[int]) -> list[int]:
+    """Return how many of each 100 objects had to be corrected."""
     batches = [decided[at : at + _PER] for at in range(0, len(decided), _PER)]
     if batches and len(batches[-1]) < _PER // 5:
         batches.pop()  # too few to tell
-    if not batches:
-        return ""
-    rates = [round(100 * sum(number in corrected for number in batch) / len(batch)) for batch in batches]
-    sentence = f"corrected per 100 checked: {' -> '.join(map(str, rates))}"
-    return f"{sentence}. Good enough? Segment the folder." if rates[-1] < _GOOD_ENOUGH else sentence
+    return [round(100 * sum(number in corrected for number in batch) / len(batch)) for batch in batches]
 
 
 def _objects(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QWidget
 
 from napari_unet.correction import tell_counts
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CorrectPanel"]
 
 _COLUMNS = 3
+_FOLDER = "Segment the folder"
 
 
 class CorrectPanel(Section):
@@ -57,6 +58,7 @@ class CorrectPanel(Section):
         )
         self.counts = wrapped_label("counts")
         self.so_far = wrapped_label("so_far")
+        self.so_far.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
         self.complete_more.setMaximumWidth(80)
         complete = row(self.complete, self.complete_more, stretch=(1, 0))
         self._only_objects: list[QWidget] = [complete, self.next, self.right_next]
@@ -128,7 +130,7 @@ class CorrectPanel(Section):
             one.setEnabled(session.segmented)
         counts = tell_counts(session.checked, session.objects, session.corrected)
         self.counts.setText(f"{session.checked} pixels painted" if semantic else counts)
-        self.so_far.setText(session.so_far)
+        self.so_far.setText(session.so_far.replace(_FOLDER, f'<a href="folder">{_FOLDER}</a>'))
         self.so_far.setVisible(bool(session.so_far))
         self._count_soon()
 

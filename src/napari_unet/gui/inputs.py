@@ -89,8 +89,11 @@ class Inputs:
 
     def channels_in_files(self, spec: ModelSpec) -> tuple[str, ...] | None:
         """Return which channel of a file feeds each input, as a batch takes them; None: all of them in their order."""
-        sources = self._sources()
-        feeding = [sources[one] for one in self.of(spec) if one]
+        sources, image = self._sources(), self._workbench.image
+        if self.are_shown(spec):
+            feeding = [sources[one] for one in self.of(spec) if one]
+        else:  # the image as it is, which may be a channel of its file
+            feeding = [] if image is None else [_Source(image, self._workbench.session.axes, None)]
         numbers = [one.channel if one.channel is not None else origin_of(one.layer).channel for one in feeding]
         known = [str(number) for number in numbers if number is not None]
         return tuple(known) if known and len(known) == len(numbers) else None

@@ -129,6 +129,7 @@ class UNetPanel(QWidget):
         scroll.setWidget(inside)
         self._scroll = scroll
         self.session.events.has_preview.connect(self._show_choice)
+        self.correct.so_far.linkActivated.connect(self._show_folder)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(scroll, 1)
@@ -147,6 +148,11 @@ class UNetPanel(QWidget):
         """Bring *Use new* and *Keep old* into sight, once they are laid out."""
         if waits:
             QTimer.singleShot(0, lambda: None if self._closed else self._scroll.ensureWidgetVisible(self.train.use_new))
+
+    def _show_folder(self) -> None:
+        """Bring *Segment the folder* into sight, with its options."""
+        self._scroll.ensureWidgetVisible(self.results.folder)
+        self.results.folder.setFocus()
 
     def _show_message(self) -> None:
         self.status.setText(self.session.message)

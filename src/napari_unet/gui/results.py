@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.correction import corrections_for
-from napari_unet.errors import UNetError
+from napari_unet.errors import StoreError, UNetError
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.origin import origin_of
 from napari_unet.gui.session import JobState
@@ -116,10 +116,14 @@ class Results:
         except UNetError as error:
             session.say(str(error), problem=True)
             return
+        axes, level, factor = self._told_by_window(folder)
         config = bench.predict_config()
+        if config.object_diameter_px is not None:  # files count pixels of the full resolution
+            config = config.model_copy(update={"object_diameter_px": config.object_diameter_px * factor})
         batch = BatchConfig(
-            axes=self._axes_for(folder),
-            channels=bench.inputs.channels_in_files(model.spec) if bench.inputs.are_shown(model.spec) else None,
+            axes=axes,
+            level=level,
+            channels=bench.inputs.channels_in_files(model.spec),
             measure=table,
             rois=rois,
         )
@@ -129,7 +133,8 @@ class Results:
 
         def run(stop: StopFlag) -> Generator[Any, None, Batch]:
             for store in stores:
-                store.wait()
+                if not store.wait():
+                    raise StoreError(f"What you corrected is not saved, so that it would be left out. {store.saving.message}")
             result = yield from iter_segment_files(
                 files, model, config=config, batch=batch, corrections=corrections, stop=stop
             )
@@ -141,16 +146,28 @@ class Results:
             "prediction", run, on_result=self._tell_batch, message=f"Segmenting {len(files)} images of {folder}..."
         )
 
-    def _axes_for(self, folder: str) -> str | None:
-        """Return the axes of the image that is worked on, where its file lies in a folder and does not tell them."""
+    def _told_by_window(self, folder: str) -> tuple[str | None, int | None, float]:
+        """Return what the image that is worked on tells of the others in its folder.
+
+        Its axes where its file does not tell them; the level of a pyramid that it is, and how many pixels of the full
+        resolution a pixel of that has.
+        """
         image = self._workbench.image
         path = origin_of(image).path if image is not None and self._session.image else ""
         if not path or Path(path).parent.resolve() != Path(folder).resolve():
-            return None
-        return None if open_image(path).axes else self._session.axes
+            return None, None, 1.0
+        known = origin_of(image)
+        opened, axes = open_image(path), self._session.axes
+        own = axes if len(axes) == len(opened.shape) else opened.guess.axes  # a channel has fewer than its file
+        told = None if opened.axes else own
+        factor = opened.levels[known.level].scale.get("X", 1.0)
+        return told, known.level if len(opened.levels) > 1 else None, factor
 
     def _tell_batch(self, result: Batch) -> None:
         parts = [f"{len(result.done)} images segmented, their labels lie beside them"]
+        checked = sum(1 for one in result.done if one.provenance.get("corrections"))
+        if checked:
+            parts.append(f"{checked} with what you checked in them")
         if result.skipped:
             parts.append(f"{len(result.skipped)} skipped, done before")
         if result.tables:

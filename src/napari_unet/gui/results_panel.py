@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QMenu
 
 from napari_unet.gui.session import JobState
-from napari_unet.gui.widgets import Section, button, row
+from napari_unet.gui.widgets import Section, button, row, set_highlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,13 +49,13 @@ class ResultsPanel(Section):
             self._segment_folder,
             name="segment_folder",
             tooltip="Segment all images of a folder with this model and these settings; the labels go beside them. "
-            "What is done already is skipped.",
+            "What you checked stays as it is, what is ignored is left out. What is done already is skipped.",
         )
         self.table = _option("CSV", "with_table", "Write measurements.csv into the folder.")
         self.rois = _option("ROIs", "with_rois", "Write the outlines for ImageJ beside each image.")
         self.add(row(self.measure, self.export, stretch=(2, 1)))
         self.add(row(self.folder, self.table, self.rois, stretch=(1, 0, 0)))
-        for name in ("image", "model", "segmented", "prediction"):
+        for name in ("image", "model", "segmented", "prediction", "good_enough"):
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
@@ -98,6 +98,7 @@ class ResultsPanel(Section):
         self.measure.setEnabled(session.segmented and idle)
         self.export.setEnabled(session.segmented and idle)
         self.folder.setEnabled(self._workbench.model is not None and idle)
+        set_highlight(self.folder, session.good_enough)
         self.rois.setVisible(not semantic)
         self.menu.actions()[2].setVisible(not semantic)
 

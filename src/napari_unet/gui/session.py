@@ -108,6 +108,8 @@ class Session:
         How many objects there are; 0 for classes.
     so_far : str
         How much there was to correct, in a sentence; empty while little is checked.
+    good_enough : bool
+        Whether there was so little to correct of late that the folder can be segmented.
     has_preview : bool
         Whether a newly trained model waits for *Use new* or *Keep old*.
     verdict : str
@@ -169,6 +171,7 @@ class Session:
     corrected: int = 0
     objects: int = 0
     so_far: str = ""
+    good_enough: bool = False
     segmented: bool = False
     has_preview: bool = False
     verdict: str = ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
-from napari_unet.correction import are_we_done
+from napari_unet.correction import are_we_done, is_good_enough
 from napari_unet.errors import UNetError
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.classes import Classes
@@ -397,9 +397,8 @@ class Workbench:
         session.checked, session.corrected = document.counts() if document is not None else (0, 0)
         session.segmented = document is not None and document.has_labels
         session.objects = len(document.objects) if isinstance(document, ObjectDocument) else 0
-        session.so_far = (
-            are_we_done(document.decided, set(document.corrected)) if isinstance(document, ObjectDocument) else ""
-        )
+        done = (document.decided, set(document.corrected)) if isinstance(document, ObjectDocument) else ([], set())
+        session.so_far, session.good_enough = are_we_done(*done), is_good_enough(*done)
         session.restorable = session.restorable and document is None
         session.newer = self.learning.newer_corrections()
         session.versions = self.versions.offered()

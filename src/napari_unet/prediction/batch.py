@@ -266,7 +266,7 @@ class _Job:
             if tuple(self._checked.labels.shape) != tuple(labels.shape):
                 raise ImageError(
                     f"The corrections of {self._path.name} have the shape {tuple(self._checked.labels.shape)}, its "
-                    f"labels {tuple(labels.shape)}. Choose the level that was corrected (--level), or leave the "
+                    f"labels {tuple(labels.shape)}. Segment the level that was corrected (--level), or leave the "
                     "corrections out (--ignore-corrections)."
                 )
             labels = self._corrections.merge(self._checked, np.asarray(labels))
