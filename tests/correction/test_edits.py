@@ -9,13 +9,17 @@ from scipy import ndimage as ndi
 
 from napari_unet import Status
 from napari_unet.correction import (
+    ObjectTable,
+    Refill,
     complete_area,
     confirm_object,
     delete_object,
     enclosed_holes,
     object_box,
+    pieces,
     refill,
     stroke,
+    within,
 )
 
 UNCHECKED, CHECKED, IGNORE = (np.uint8(one) for one in Status)
@@ -258,6 +262,28 @@ def test_refill_changes_no_voxel_that_is_checked_or_ignored(case):
     kept = before[1] != UNCHECKED
     np.testing.assert_array_equal(labels[kept], before[0][kept])
     np.testing.assert_array_equal(status, before[1])
+
+
+@given(refills(), st.integers(1, 40))
+def test_refill_in_pieces_is_refill(case, voxels):
+    labels, status, predicted, box = case
+    whole = refill(labels, status, predicted, box).labels_after
+    parts, filling = list(pieces(box, voxels)), Refill()
+    assert sum(np.prod([s.stop - s.start for s in part]) for part in parts) == predicted.size
+    assert all(np.prod([s.stop - s.start for s in part]) <= voxels for part in parts)
+    for part in parts:
+        filling.look(predicted[within(part, box)], labels[part], status[part])
+    free = filling.decide(int(labels.max(initial=0)) + 1)
+    filled = labels.copy()
+    for part in parts:
+        filled[part] = filling.fill(predicted[within(part, box)], labels[part], status[part])
+    np.testing.assert_array_equal(filled[box], whole)
+    assert whole.max(initial=0) < free
+    table = ObjectTable(filled, status)
+    in_parts = ObjectTable(filled, status, pieces(tuple(slice(0, n) for n in filled.shape), voxels))
+    for number in range(1, free):
+        assert in_parts.box(number) == table.box(number)
+        assert (in_parts.size(number), in_parts.is_checked(number)) == (table.size(number), table.is_checked(number))
 
 
 @given(refills())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         refill,
         stroke,
     )
+    from napari_unet.correction.filling import Refill, pieces, within
     from napari_unet.correction.finding import WhenChanged, has_store, same_kind
     from napari_unet.correction.identity import ImageIdentity, identify
     from napari_unet.correction.importing import Incoming, fit_labels, import_edit, import_labels, read_labels
@@ -46,6 +47,7 @@ _HOMES = {
         "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "mark", "object_box",
         "refill", "stroke",
     ],
+    "filling": ["Refill", "pieces", "within"],
     "finding": ["WhenChanged", "has_store", "same_kind"],
     "identity": ["ImageIdentity", "identify"],
     "importing": ["Incoming", "fit_labels", "import_edit", "import_labels", "read_labels"],
@@ -81,6 +83,7 @@ __all__ = [
     "Project",
     "Proposal",
     "RecentWork",
+    "Refill",
     "Saving",
     "Store",
     "WhenChanged",
@@ -111,6 +114,7 @@ __all__ = [
     "merge_objects",
     "object_box",
     "open_store",
+    "pieces",
     "propose",
     "read_about",
     "read_corrections",
@@ -122,6 +126,7 @@ __all__ = [
     "split_object",
     "stroke",
     "tell_counts",
+    "within",
 ]
 
 

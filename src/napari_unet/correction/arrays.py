@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from napari_unet.correction.edits import Box
 
-__all__ = ["LabelArrays"]
+__all__ = ["LabelArrays", "Make"]
+
+Make = Callable[[tuple[int, ...], Any], Any]
 
 _SIDE = 512
 """Chunks are planes of at most this many pixels a side."""
@@ -94,17 +97,28 @@ class LabelArrays:
         root.create_group("journal")
         return cls(path, axes)
 
-    def load(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Return labels and status in the axes of the document. Only chunks that exist are read."""
+    def load(self, make: Make = np.zeros) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Return labels and status in the axes of the document. Only chunks that exist are read.
+
+        `make` gives an array of zeros of a shape and a type.
+        """
         loaded: list[NDArray[Any]] = []
         for array, folder in ((self._labels, _OBJECTS), (self._status, _STATUS)):
-            whole = np.zeros([array.shape[place] for place in self._back], array.dtype)
+            whole = make(tuple(array.shape[place] for place in self._back), array.dtype)
             in_order = whole.transpose(self._order)
             for coordinates in self._chunks_on_disk(self._path / folder / "0" / "c", array.ndim):
                 box = self._chunk_box(coordinates)
                 in_order[box] = array[box]
             loaded.append(whole)
         return loaded[0], loaded[1]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no chunk was written."""
+        folders = ((self._labels, _OBJECTS), (self._status, _STATUS))
+        return not any(
+            True for array, name in folders for _ in self._chunks_on_disk(self._path / name / "0" / "c", array.ndim)
+        )
 
     def fold(self, changes: Iterable[tuple[Box, NDArray[Any], NDArray[np.uint8]]]) -> None:
         """Write boxes of labels and status, in order, and have the disk confirm them."""

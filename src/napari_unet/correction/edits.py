@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.annotation import Status
+from napari_unet.correction.filling import Refill
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,7 +201,13 @@ def enclosed_holes(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArr
     return closed
 
 
-def refill(labels: NDArray[Any], status: NDArray[np.uint8], predicted: NDArray[Any], box: Box) -> Edit:
+def refill(
+    labels: NDArray[Any],
+    status: NDArray[np.uint8],
+    predicted: NDArray[Any],
+    box: Box,
+    first_free: int | None = None,
+) -> Edit:
     """Fill what is unchecked with a new prediction.
 
     Checked and ignored voxels keep their labels. A predicted object that mostly lies on checked background is
@@ -216,42 +223,18 @@ def refill(labels: NDArray[Any], status: NDArray[np.uint8], predicted: NDArray[A
         New labels, in the shape of `box`.
     box : tuple of slice
         What was predicted.
+    first_free : int, optional
+        From here on numbers are free. None: it is searched for in the labels.
 
     Returns
     -------
     Edit
     """
-    old, kept = labels[box], status[box] != Status.UNCHECKED
-    kept_labels = np.where(kept, old, 0)
-    count = int(predicted.max(initial=0)) + 1
-    size = np.bincount(predicted.ravel(), minlength=count)
-    on_kept = np.bincount(predicted[kept].ravel(), minlength=count)
-    partner = _partners(predicted, kept_labels, count)
-
-    partial = np.setdiff1d(np.unique(old[~kept]), [0])
-    continues = np.isin(partner, partial) & (partner > 0)
-    drops = (partner > 0) & ~continues
-    drops |= (partner == 0) & (2 * on_kept > size)
-    first_free = int(labels.max(initial=0)) + 1
-    fresh = ~continues & ~drops & (size > 0)
-    fresh[0] = False
-    new_ids = np.zeros(count, labels.dtype)
-    new_ids[fresh] = first_free + np.arange(np.count_nonzero(fresh))
-    new_ids[continues] = partner[continues]
-    after = np.where(kept, old, new_ids[predicted])
-    status_now = status[box].copy()
-    return Edit(box, old.copy(), after, status_now, status_now, "segment")
-
-
-def _partners(predicted: NDArray[Any], kept_labels: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """Return for each predicted object the kept object that it overlaps most, 0 if none."""
-    partner, overlap = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    both = (predicted > 0) & (kept_labels > 0)
-    pairs, sizes = np.unique(np.stack([predicted[both], kept_labels[both]]), axis=1, return_counts=True)
-    for (number, kept_number), size in zip(pairs.T, sizes, strict=True):
-        if size > overlap[number]:
-            partner[number], overlap[number] = kept_number, size
-    return partner
+    old, known = labels[box].copy(), status[box].copy()
+    filling = Refill()
+    filling.look(predicted, old, known)
+    filling.decide(int(labels.max(initial=0)) + 1 if first_free is None else first_free)
+    return Edit(box, old, filling.fill(predicted, old, known), known, known, "segment")
 
 
 def make_edit(

@@ -89,6 +89,16 @@ class Journal:
         self._bytes += edit.nbytes
         self._trim()
 
+    def seal(self) -> None:
+        """Forget every step, but not what was corrected: nothing before can be taken back any more."""
+        last = max((step.number for step in (*self._done, *self._undone)), default=0)
+        self._drop_undone()
+        while self._done:
+            self._forget_oldest()
+        self._in_memory.clear()
+        if self._log is not None:
+            self._log.forget(last + 1, self._forgotten, self._decided_before)
+
     def undo(self) -> Edit | None:
         """Return the edit to revert, None if there is none left.
 

@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 from napari_unet.annotation import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -36,21 +36,32 @@ class ObjectTable:
     ----------
     labels : ndarray of int
     status : ndarray of uint8
+    boxes : iterable of tuple of slice, optional
+        Parts, none of them over another, that hold everything there is. None: one, the whole.
     """
 
-    def __init__(self, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+    def __init__(self, labels: NDArray[Any], status: NDArray[np.uint8], boxes: Iterable[Box] | None = None) -> None:
         self._boxes: dict[int, Box] = {}
         self._sizes: dict[int, int] = {}
         self._checked: dict[int, int] = {}
         self._known: NDArray[np.int64] = np.zeros((2, 0, 0), np.int64)
         self._stale: set[int] = set()
-        if labels.any():
-            found = ndi.find_objects(labels)
-            self._boxes = {number: box for number, box in enumerate(found, start=1) if box is not None}
-            self._stale = set(self._boxes)
-            for plane, known in zip(labels, status, strict=True):
-                _add(self._sizes, plane, 1)
-                _add(self._checked, plane[known == Status.CHECKED], 1)
+        for box in [tuple(slice(0, n) for n in labels.shape)] if boxes is None else boxes:
+            self.add(labels, status, box)
+
+    def add(self, labels: NDArray[Any], status: NDArray[np.uint8], part: Box) -> None:
+        """Take up what is in a part of the arrays that was not counted yet."""
+        here, known_here = labels[part], status[part]
+        if not here.any():
+            return
+        for number, inner in enumerate(ndi.find_objects(here), start=1):
+            if inner is not None:
+                box = tuple(slice(i.start + o.start, i.stop + o.start) for i, o in zip(inner, part, strict=True))
+                self._boxes[number] = _union(self._boxes[number], box) if number in self._boxes else box
+                self._stale.add(number)
+        for plane, known in zip(here, known_here, strict=True):
+            _add(self._sizes, plane, 1)
+            _add(self._checked, plane[known == Status.CHECKED], 1)
 
     def update(self, edit: Edit, labels: NDArray[Any], *, reverted: bool = False) -> None:
         """Follow an edit that was applied to the labels, or reverted."""

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.correction.finding import META, Found, copy_home, find_or_make
 from napari_unet.correction.identity import identity_in
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from napari_unet.correction.arrays import Make
     from napari_unet.correction.edits import Box, Edit
     from napari_unet.correction.finding import WhenChanged
     from napari_unet.correction.identity import ImageIdentity
@@ -160,15 +162,45 @@ class Store:
 
     # --- what the window asks for ------------------------------------------------------------------------
 
-    def load(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    def load(self, make: Make = np.zeros) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Return labels and status as the user left them, in the axes of the image without C and S.
 
-        Call it once, before the first edit is recorded.
+        Call it once, before the first edit is recorded. `make` gives an array of zeros of a shape and a type.
         """
-        labels, status = self._arrays.load()
+        labels, status = self._arrays.load(make)
         for box, new_labels, new_status in _outcomes(self._writer, self._steps, sorted(self._steps)):
             labels[box], status[box] = new_labels, new_status
         return labels, status
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever kept in it."""
+        return not self._steps and self._arrays.is_empty
+
+    def replace(self, parts: Iterable[tuple[Box, NDArray[Any], NDArray[np.uint8]]]) -> Iterator[None]:
+        """Write labels and status of boxes without a step for each: no undo leads back behind it.
+
+        For what would not fit into the journal. It waits for the disk, and yields after each part; record nothing
+        meanwhile.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written. What is written stays.
+        """
+        self.journal.seal()
+        try:
+            if not self.read_only and not self._writer.wait(_CLOSE_SECONDS):
+                raise OSError(self._writer.saving.message or "it takes too long")
+            for part in parts:
+                if not self.read_only:
+                    self._arrays.fold([part])
+                yield
+        except OSError as error:
+            raise StoreError(
+                f"The labels cannot be saved in {self.path.parent} ({error}). Free some space or connect the drive, "
+                "then segment again."
+            ) from error
 
     @property
     def saving(self) -> Saving:

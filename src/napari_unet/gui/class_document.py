@@ -8,13 +8,15 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_unet.annotation import Status
-from napari_unet.correction import Edit
+from napari_unet.correction import Edit, pieces, within
 from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys, kind_of
 from napari_unet.gui.layers import make_labels
 from napari_unet.gui.painting import write_into
 from napari_unet.gui.strokes import StrokeRecorder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
@@ -43,10 +45,16 @@ class ClassDocument(Document):
 
     def __init__(self, image: Image, axes: str, name: str, spec: ModelSpec, store: Store | None = None) -> None:
         super().__init__(image, axes, kind_of(spec), store)
-        painted = self.status == Status.CHECKED
-        self._prediction = make_labels(image, axes, f"{name} prediction", self._labels.astype(np.uint8))
-        self._annotations = make_labels(image, axes, f"{name} annotations", _annotation(self._labels, painted))
-        self._count = int(np.count_nonzero(painted))
+        prediction, annotations = (self._zeros(self.shape, np.uint8) for _ in range(2))
+        self._count, self._has_some = 0, False
+        for part in self._parts():
+            painted = self.status[part] == Status.CHECKED
+            prediction[part] = self._labels[part]
+            annotations[part] = _annotation(self._labels[part], painted)
+            self._count += int(np.count_nonzero(painted))
+            self._has_some |= bool(prediction[part].any())
+        self._prediction = make_labels(image, axes, f"{name} prediction", prediction)
+        self._annotations = make_labels(image, axes, f"{name} annotations", annotations)
         self._prediction.editable = False
         self.show_classes(spec)
         self._annotations.selected_label = 2
@@ -70,6 +78,11 @@ class ClassDocument(Document):
         """Those that mean nothing without the others."""
         return []
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is anything but background; in a large image, whether there ever was."""
+        return self._has_some if self.is_large else super().has_labels
+
     def show_classes(self, spec: ModelSpec) -> None:
         """Take up the names and colours of a model that knows these classes, and maybe more."""
         self.kind = kind_of(spec)
@@ -87,6 +100,22 @@ class ClassDocument(Document):
         self._prediction.data[box] = predicted
         self._perform(Edit(box, before, after, status, status, SEGMENT))
         self._prediction.refresh()
+
+    def fill_in_pieces(self, predicted: Any, box: Box) -> Iterator[float]:
+        """Take over predicted classes in pieces; see `Document.fill_in_pieces`."""
+        parts = list(pieces(box))
+
+        def filled() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
+            for part in parts:
+                new, known = np.asarray(predicted[within(part, box)]), self.status[part]
+                after = np.where(known == Status.UNCHECKED, new, self._labels[part]).astype(np.int32)
+                self._prediction.data[part] = new
+                self._labels[part] = after
+                self._has_some |= bool(new.any())
+                yield part, after, known
+
+        for number, _ in enumerate(self._keep(filled()), start=1):
+            yield number / len(parts)
 
     def proposed(self) -> NDArray[Any]:
         """Return a copy of the predicted classes, under the strokes too."""
@@ -116,6 +145,7 @@ class ClassDocument(Document):
         was_painted = self.status[box] == Status.CHECKED
         self._count += int(np.count_nonzero(painted)) - int(np.count_nonzero(was_painted))
         self._labels[box], self.status[box] = labels, status
+        self._has_some |= self.is_large and bool(labels.any())
         write_into(self._annotations, box, _annotation(labels, painted))
         write_into(self._prediction, box, np.where(painted, self._prediction.data[box], labels).astype(np.uint8))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.errors import AnnotationError
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.clicking import Clicking
 from napari_unet.gui.highlight import Highlight
@@ -163,7 +164,11 @@ class Correcting:
         elif self._workbench.viewer.dims.ndisplay != 2:
             self._session.say("Switch to the 2-D display: a view of it can be complete.", problem=True)
         else:
-            count = document.complete(self._workbench.segmenting.box(scope or self.scope))
+            try:
+                count = document.complete(self._workbench.segmenting.box(scope or self.scope))
+            except AnnotationError as error:
+                self._session.say(str(error), problem=True)
+                return
             self._session.say(f"{count} objects are right and nothing is missing here. Go on, or press Train.")
 
     def objects_in(self, scope: Scope) -> int | None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.correction import Edit, Journal, import_edit, snapshot
+from napari_unet.correction import Edit, Journal, import_edit, pieces, snapshot
+from napari_unet.errors import AnnotationError
 from napari_unet.gui.layers import label_shape
+from napari_unet.gui.room import fits, zeros_in_file
 from napari_unet.images import measure_normalization, to_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
@@ -46,6 +48,11 @@ class Document(ABC):
     ----------
     status : ndarray of uint8
         `Status` per voxel, in the shape of the labels.
+    is_large : bool
+        Whether the labels are in a file instead of memory. Then a prediction of much at once is taken over piece by
+        piece (`fill_in_pieces`) and cannot be undone, and what needs a copy of everything is not offered.
+    is_busy : bool
+        Whether a prediction is being taken over piece by piece: nothing else is changed meanwhile.
     corrections : int
         How many steps of the user are in force, beyond those from before it was opened; segmenting is none.
     changed : Signal
@@ -63,6 +70,8 @@ class Document(ABC):
         self.kind = kind
         self.store = store
         self.shape = label_shape(image, axes)
+        self.is_large = not fits(self.shape)
+        self.is_busy = False
         self.corrections = 0
         self._journal = store.journal if store is not None else Journal()
         labels, self.status = self._load()
@@ -121,8 +130,29 @@ class Document(ABC):
 
         They are the truth, and everything is checked; or they are to be checked, and stand wherever nothing is.
         """
+        self._refuse_if_large("Taking over labels")
         objects = self._are_objects
         self._perform(import_edit(self._labels, self.status, found, as_truth=as_truth, objects=objects))
+
+    @abstractmethod
+    def fill_in_pieces(self, predicted: Any, box: Box) -> Iterator[float]:
+        """Take over a prediction as `fill` does, but in pieces, without a step to undo; yields how far it is.
+
+        Runs in a worker, between `begin_to_fill` and `end_filling`. `predicted` may be on disk.
+        """
+
+    def begin_to_fill(self) -> None:
+        """Let nobody else change anything."""
+        self.is_busy = True
+        self.editable.editable = False
+
+    def end_filling(self) -> None:
+        """Show what was filled in."""
+        self.is_busy = False
+        self.editable.editable = self.store is None or not self.store.read_only
+        for layer in self.layers:
+            layer.refresh()
+        self.changed.emit()
 
     def proposed(self) -> NDArray[Any]:
         """Return a copy of the labels such that `fill` can bring them back."""
@@ -130,6 +160,7 @@ class Document(ABC):
 
     def clear(self) -> None:
         """Begin anew, as one undoable step."""
+        self._refuse_if_large("Deleting all labels")
         labels, status = self._labels, self.status
         whole = tuple(slice(0, n) for n in labels.shape)
         self._perform(
@@ -171,14 +202,14 @@ class Document(ABC):
 
     def undo(self) -> bool:
         """Take back the last change, whichever tool or plane it was made with; False if there is none."""
-        edit = self._journal.undo()
+        edit = None if self.is_busy else self._journal.undo()
         if edit is not None:
             self._take(edit, back=True)
         return edit is not None
 
     def redo(self) -> bool:
         """Make the last undone change again; False if there is none."""
-        edit = self._journal.redo()
+        edit = None if self.is_busy else self._journal.redo()
         if edit is not None:
             self._take(edit)
         return edit is not None
@@ -189,7 +220,7 @@ class Document(ABC):
 
     def _perform(self, edit: Edit | None) -> bool:
         """Make an edit and note it; False if there is none to make."""
-        if edit is None:
+        if edit is None or self.is_busy:
             return False
         if not edit.changes_nothing:
             self._journal.record(edit)
@@ -214,8 +245,32 @@ class Document(ABC):
     def _load(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Return labels and status as they were left; empty ones where there are none."""
         if self.store is not None:
-            return self.store.load()
-        return np.zeros(self.shape, np.int32), np.zeros(self.shape, np.uint8)
+            return self.store.load(self._zeros)
+        return self._zeros(self.shape, np.int32), self._zeros(self.shape, np.uint8)
+
+    def _zeros(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        return zeros_in_file(shape, dtype) if self.is_large else np.zeros(shape, dtype)
+
+    def _parts(self) -> Iterator[Box]:
+        """Walk the parts of the labels in which there may be something."""
+        whole = tuple(slice(0, n) for n in self.shape)
+        if not self.is_large:
+            yield whole
+        elif self.store is not None and not self.store.is_empty:
+            yield from pieces(whole)
+
+    def _keep(self, parts: Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]) -> Iterator[None]:
+        """Keep what is filled in, on disk where there is a store; nothing before can be undone any more."""
+        if self.store is not None:
+            yield from self.store.replace(parts)
+            return
+        self._journal.seal()
+        for _ in parts:
+            yield
+
+    def _refuse_if_large(self, what: str) -> None:
+        if self.is_large:
+            raise AnnotationError(f"{what} at once is not possible in an image of this size: go slice by slice.")
 
 
 def bind_undo_keys(layer: Labels, undo: Callable[[], bool] | None, redo: Callable[[], bool] | None) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.correction import Incoming, find_label_pairs, fit_labels, import_labels, read_labels
-from napari_unet.errors import UNetError
+from napari_unet.errors import AnnotationError, UNetError
 from napari_unet.gui.document import kind_of
 from napari_unet.gui.layers import label_shape
 from napari_unet.gui.offers import Offers, path_of, tell_pairs
@@ -201,7 +201,14 @@ class Importing:
             return False
         if self._session.prediction is JobState.RUNNING:
             bench.segmenting.cancel()  # its result would cover what is taken over
-        document.take_over(found.labels, as_truth=as_truth)
+        if document.is_busy:
+            self._session.say("Wait until the labels of the segmentation are taken over.", problem=True)
+            return False
+        try:
+            document.take_over(found.labels, as_truth=as_truth)
+        except AnnotationError as error:
+            self._session.say(str(error), problem=True)
+            return False
         return True
 
     def _take_folder(self, pairs: list[tuple[Path, Path]], as_truth: bool) -> None:

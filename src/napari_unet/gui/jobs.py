@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,51 @@ if TYPE_CHECKING:
 
     from napari_unet.gui.session import Session
 
-__all__ = ["Jobs"]
+__all__ = ["Jobs", "MainThread", "Progress"]
+
+
+_CANCELLED = "Cancelled. Nothing was changed."
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    fraction : float
+        0 to 1.
+    message : str
+    """
+
+    fraction: float
+    message: str
+
+
+class MainThread:
+    """What a job has done in the main thread before it goes on: yield it, then `wait`.
+
+    Parameters
+    ----------
+    act : callable
+    """
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act, self._done = act, StopFlag()
+
+    def run(self) -> None:
+        """Do it; called in the main thread."""
+        try:
+            self._act()
+        finally:
+            self._done.set()
+
+    def wait(self, stop: StopFlag) -> bool:
+        """Wait until it is done; False where the job is to end instead."""
+        while not self._done.wait(0.1):
+            if stop.is_set():
+                return False
+        return True
 
 
 class Jobs:
@@ -45,8 +90,9 @@ class Jobs:
         *,
         on_result: Callable[[Any], None],
         message: str,
+        cancelled: str = _CANCELLED,
     ) -> None:
-        """Start a job, ``"prediction"`` or ``"training"``."""
+        """Start a job, ``"prediction"`` or ``"training"``; `cancelled` is what is said where it was stopped."""
         self._session.move(kind, JobState.RUNNING)
         self._session.progress = 0.0
         if kind == "prediction":
@@ -59,7 +105,7 @@ class Jobs:
             lambda stop: _paused_by(make(stop), gate),
             on_event=lambda event: self._on_event(kind, event),
             on_result=on_result,
-            on_error=lambda text: self._on_error(kind, text),
+            on_error=lambda text: self._on_error(kind, text, cancelled),
             on_end=lambda: self._on_end(kind),
         )
         self._running[kind] = job
@@ -84,6 +130,11 @@ class Jobs:
         running = getattr(session, kind) is JobState.RUNNING
         # while a prediction runs, bar and message are the prediction's
         shown = running and (kind == "prediction" or session.prediction is JobState.IDLE)
+        if isinstance(event, MainThread):
+            event.run()
+        if isinstance(event, Progress):
+            session.progress = event.fraction
+            session.say(event.message)
         if isinstance(event, FileStarted):
             self._file = event
         if isinstance(event, TileDone) and shown:
@@ -111,9 +162,9 @@ class Jobs:
             session.progress = (file.number - 1 + event.done / event.total) / file.total
             session.say(f"Segmenting {file.path.name} ({file.number} of {file.total}): {left}.")
 
-    def _on_error(self, kind: str, text: str) -> None:
+    def _on_error(self, kind: str, text: str, cancelled: str) -> None:
         if getattr(self._session, kind) is JobState.STOPPING:
-            self._session.say("Cancelled. Nothing was changed.")
+            self._session.say(cancelled)
         else:
             self._session.say(text, problem=True)
 

@@ -221,7 +221,7 @@ class Learning:
         bench.use_model(model)
         if bench.document is not None and self._old is not None:
             bench.versions.keep(bench.document, *self._old)
-        bench.segmenting.segment()
+        bench.segmenting.segment(bench.estimating.main_scope())
         if problem:
             self._session.say(problem, problem=True)
 
@@ -255,9 +255,13 @@ class Learning:
         def show(result: Prediction) -> None:
             if self._candidate is not trained or document.editable not in bench.viewer.layers:
                 return
-            shown = document.labels * 0
-            shown[box] = result.labels
-            overlay = make_overlay(document.editable, shown, "preview of the new model", outline_of_status=False)
+            name, shown, like = "preview of the new model", result.labels, document.editable
+            if not document.is_large:
+                shown = document.labels * 0
+                shown[box] = result.labels
+            overlay = make_overlay(like, shown, name, outline_of_status=False)
+            if document.is_large:
+                overlay.translate = np.asarray(like.translate) + np.asarray(like.scale) * [part.start for part in box]
             overlay.colormap = document.layers[0].colormap
             bench.shelf.add(overlay)
             self._preview = overlay

@@ -109,7 +109,8 @@ class Looking:
 
     def _work_out(self, document: ObjectDocument) -> None:
         guide = document.guide
-        box = guide.box if guide is not None else tuple(slice(0, n) for n in document.shape)
+        scope = Scope.SLICE if document.is_large else Scope.IMAGE
+        box = guide.box if guide is not None else self._workbench.segmenting.box(scope)
         labels, status = document.labels[box].copy(), document.status[box].copy()
         threshold = self._workbench.tuning.thresholds()[0]
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_unet.correction import (
     ObjectTable,
+    Refill,
     accept_proposal,
     complete_area,
     confirm_object,
@@ -18,20 +22,23 @@ from napari_unet.correction import (
     interpolate_object,
     mark,
     merge_objects,
+    pieces,
     propose,
     refill,
     split_object,
     stroke,
+    within,
 )
 from napari_unet.gui.document import Document, bind_undo_keys
 from napari_unet.gui.guide import Gray
 from napari_unet.gui.layers import make_labels, make_overlay
 from napari_unet.gui.painting import write_into
+from napari_unet.gui.room import MOST_AT_ONCE
 from napari_unet.gui.strokes import StrokeRecorder
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
@@ -71,9 +78,10 @@ class ObjectDocument(Document):
         self.guide: Guide | None = None
         self._layer = make_labels(image, axes, f"{name} labels", self._labels)
         self._outline = make_overlay(self._layer, self.status, f"{name} checked", outline_of_status=True)
-        self._table = ObjectTable(self._labels, self.status)
+        self._table = ObjectTable(self._labels, self.status, self._parts())
+        self._counted: ObjectTable | None = None
         self._highest = self._table.highest
-        self._recorder = StrokeRecorder(self._layer, self._on_stroke, self.fresh_id, self._table.box)
+        self._recorder = StrokeRecorder(self._layer, self._on_stroke, self.fresh_id, self._box_of)
         for layer in self.layers:
             bind_undo_keys(layer, self.undo, self.redo)
 
@@ -147,7 +155,39 @@ class ObjectDocument(Document):
 
     def fill(self, predicted: NDArray[Any], box: Box) -> None:
         """Take over predicted objects wherever nothing is checked, as one undoable step."""
-        self._perform(refill(self._labels, self.status, predicted, box))
+        self._perform(refill(self._labels, self.status, predicted, box, self.fresh_id()))
+
+    def fill_in_pieces(self, predicted: Any, box: Box) -> Iterator[float]:
+        """Take over predicted objects in pieces; see `Document.fill_in_pieces`."""
+        parts, filling = list(pieces(box)), Refill()
+        whole = list(pieces(tuple(slice(0, n) for n in self.shape)))
+        steps = count(1)
+        total = 2 * len(parts) + len(whole)
+        for part in parts:
+            filling.look(np.asarray(predicted[within(part, box)]), self._labels[part], self.status[part])
+            yield next(steps) / total
+        self._highest = filling.decide(self.fresh_id()) - 1
+
+        def filled() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
+            for part in parts:
+                known = self.status[part]
+                after = filling.fill(np.asarray(predicted[within(part, box)]), self._labels[part], known)
+                self._labels[part] = after
+                yield part, after, known
+
+        for _ in self._keep(filled()):
+            yield next(steps) / total
+        counted = ObjectTable(self._labels, self.status, [])
+        for part in whole:
+            counted.add(self._labels, self.status, part)
+            yield next(steps) / total
+        self._counted = counted
+
+    def end_filling(self) -> None:
+        """Show what was filled in."""
+        if self._counted is not None:
+            self._table, self._counted = self._counted, None
+        super().end_filling()
 
     def delete(self, number: int) -> bool:
         """Remove an object; False if there is none of that number."""
@@ -239,6 +279,8 @@ class ObjectDocument(Document):
 
     def complete(self, box: Box) -> int:
         """Declare everything in a box right and return how many objects are in it."""
+        if _voxels(box) > MOST_AT_ONCE:
+            self._refuse_if_large("Declaring everything complete")
         self._perform(complete_area(self._labels, self.status, box))
         return self.object_count(box)
 
@@ -259,6 +301,9 @@ class ObjectDocument(Document):
         for layer in self.outlines:
             bind_undo_keys(layer, None, None)
         super().close()
+
+    def _box_of(self, number: int) -> Box | None:
+        return self._table.box(number)
 
     def _z_axis(self) -> int:
         axis = self.z_axis

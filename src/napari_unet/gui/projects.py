@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.correction import Project, read_about
-from napari_unet.errors import UNetError
+from napari_unet.errors import ImageError, UNetError
 from napari_unet.gui.document import kind_of
 from napari_unet.gui.layers import image_layers
 from napari_unet.gui.origin import origin_of
+from napari_unet.gui.room import fits
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 from napari_unet.images import open_image
@@ -219,5 +220,7 @@ def _predict_file(
     if 0 < level < len(opened.levels):
         opened = open_image(path, level)
     axes = opened.axes or opened.guess.axes
+    if not fits([n for letter, n in zip(axes, opened.shape, strict=True) if letter not in "CS"]):
+        raise ImageError(f"{path.name} is too large to be segmented before it is looked at.")
     result = yield from iter_predict(opened.data, model, axes=axes, config=config, stop=stop)
     return result

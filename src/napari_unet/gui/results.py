@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from threading import Event as StopFlag
 
+    from numpy.typing import NDArray
+
     from napari_unet.gui.document import Document
     from napari_unet.gui.workbench import Workbench
     from napari_unet.prediction import Batch, Table
@@ -134,7 +136,9 @@ class Results:
         def run(stop: StopFlag) -> Generator[Any, None, Batch]:
             for store in stores:
                 if not store.wait():
-                    raise StoreError(f"What you corrected is not saved, so that it would be left out. {store.saving.message}")
+                    raise StoreError(
+                        f"What you corrected is not saved, so that it would be left out. {store.saving.message}"
+                    )
             result = yield from iter_segment_files(
                 files, model, config=config, batch=batch, corrections=corrections, stop=stop
             )
@@ -181,7 +185,7 @@ class Results:
 
     def _document(self) -> Document | None:
         document = self._workbench.document
-        if document is None or not document.labels.any():
+        if document is None or not document.has_labels:
             self._session.say("There are no labels yet. Press Segment, or draw some.", problem=True)
             return None
         return None if self._is_busy() else document
@@ -205,9 +209,9 @@ class Results:
         assert spec is not None
         known = origin_of(image)
         objects = isinstance(document, ObjectDocument)
-        status = document.status.copy() if isinstance(document, ObjectDocument) else None
+        status = _kept(document, document.status) if isinstance(document, ObjectDocument) else None
         corrected = document.corrected if isinstance(document, ObjectDocument) else frozenset()
-        labels = np.array(document.labels)
+        labels = _kept(document, document.labels)
         data, axes, classes = image.data, document.axes, [one.name for one in spec.classes]
         return lambda: measure(
             labels,
@@ -228,7 +232,7 @@ class Results:
         document = self._document() if path else None
         if document is None:
             return
-        work = writing(np.array(document.labels), label_axes(document.axes), document)
+        work = writing(_kept(document, document.labels), label_axes(document.axes), document)
         self._start(f"Writing {Path(path).name}...", work, lambda _: self._session.say(f"Written: {path}"))
 
     def _write_labels(self, path: str, labels: Any, axes: str, document: Document) -> Callable[[], Any]:
@@ -239,3 +243,8 @@ class Results:
     def _write_table(self, path: str, document: Document) -> Callable[[], Any]:
         table = self._measuring(document)
         return lambda: write_measurements(path, [table()])
+
+
+def _kept(document: Document, array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy that later corrections do not reach; a large array itself, of which there can be no copy."""
+    return array if document.is_large else np.array(array)

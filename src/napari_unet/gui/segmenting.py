@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from math import prod
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from napari_unet.errors import UNetError
+from napari_unet.errors import PredictionError, UNetError
 from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.inputs import lazy
+from napari_unet.gui.jobs import MainThread, Progress
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.room import MOST_AT_ONCE
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.images import label_axes
 from napari_unet.prediction import Prediction, check_view, iter_predict
+from napari_unet.user_data import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
     from threading import Event as StopFlag
 
     from numpy.typing import NDArray
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
     from napari_unet.models import Model, ModelSpec
 
 __all__ = ["Segmenting"]
+
+_GOES_ON = "Cancelled. What is done is kept: Segment {} goes on there."
 
 
 class Segmenting:
@@ -66,13 +75,18 @@ class Segmenting:
                 session.say(str(error), problem=True)
                 return
         self._target = document
-        wants_maps = prod(part.stop - part.start for part in box) <= MOST_VOXELS
+        voxels = prod(part.stop - part.start for part in box)
+        in_pieces = document.is_large and voxels > MOST_AT_ONCE
+        out = self._place_for(document) if voxels > MOST_VOXELS else None
 
         def take_over(result: Prediction) -> None:
             if not bench.holds(document):
                 session.say("The layer was removed while it was segmented. Choose an image and segment again.")
                 return
-            document.fill(result.labels, box)
+            if in_pieces:
+                document.end_filling()
+            else:
+                document.fill(result.labels, box)
             session.segmented = True
             self._provenance[document] = result.provenance
             if bench.tuning.wants_maps(box):
@@ -83,11 +97,22 @@ class Segmenting:
             if then is not None:
                 then()
 
+        def run(stop: StopFlag) -> Generator[Any, None, Prediction]:
+            result = yield from self.predict(document, model, box, stop, maps=voxels <= MOST_VOXELS, out=out)
+            if in_pieces:
+                yield from _fill(document, result.labels, box, stop)
+            elif out is not None:
+                result = replace(result, labels=np.asarray(result.labels))
+            if out is not None:
+                rmtree(out, ignore_errors=True)
+            return result
+
         bench.jobs.start(
             "prediction",
-            lambda stop: self.predict(document, model, box, stop, maps=wants_maps),
+            run,
             on_result=take_over,
             message="Segmenting...",
+            **({"cancelled": _GOES_ON.format(scope.value)} if out is not None else {}),
         )
 
     def cancel(self) -> None:
@@ -104,9 +129,9 @@ class Segmenting:
         return self._provenance.get(document, {})
 
     def predict(
-        self, document: Document, model: Model, box: Box, stop: StopFlag, *, maps: bool = False
+        self, document: Document, model: Model, box: Box, stop: StopFlag, *, maps: bool = False, out: Path | None = None
     ) -> Generator[Any, None, Prediction]:
-        """Return the work of predicting a box of a document; run it in a job."""
+        """Return the work of predicting a box of a document; run it in a job. `out` as for `iter_predict`."""
         pixels, axes = document.pixels
         config = self._workbench.predict_config()
         if model is not self._workbench.model:  # another one has thresholds of its own
@@ -119,6 +144,7 @@ class Segmenting:
             normalization=document.normalization(model.spec),
             config=config,
             return_maps=maps,
+            out=out,
             stop=stop,
         )
         return result
@@ -150,6 +176,15 @@ class Segmenting:
         assert result.maps is not None
         return np.flip(Guide(result.maps, axes, box, document.shape).maps, own + 1)
 
+    @staticmethod
+    def _place_for(document: Document) -> Path:
+        """Return where a long prediction is kept, so that one that was ended goes on: with the corrections."""
+        if document.store is not None and not document.store.read_only:
+            return document.store.path / "prediction.zarr"
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"prediction-{os.getpid()}.zarr"
+
     def box(self, scope: Scope) -> Box:
         """Return what a scope is, in voxels of the labels."""
         bench = self._workbench
@@ -174,3 +209,17 @@ class Segmenting:
             session.say(found if count else f"No objects. {nothing}", problem=not count)
         else:
             session.say("Segmented. Paint where it is wrong, then press Train.")
+
+
+def _fill(document: Document, labels: Any, box: Box, stop: StopFlag) -> Generator[Any, None, None]:
+    """Take over a prediction piece by piece; nothing else is changed in the document meanwhile."""
+    begin = MainThread(document.begin_to_fill)
+    yield begin
+    if not begin.wait(stop):
+        raise PredictionError("The segmentation was stopped.")
+    try:
+        for fraction in document.fill_in_pieces(labels, box):
+            yield Progress(fraction, f"Taking over the labels: {fraction:.0%}. You can look, but not correct.")
+    except Exception:
+        yield MainThread(document.end_filling)
+        raise

@@ -11,6 +11,7 @@ from napari_unet.annotation import Status
 from napari_unet.gui.hints import OPEN_AN_IMAGE
 from napari_unet.gui.layers import mark_as_ours
 from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.session import Scope
 from napari_unet.training import checked_diameter
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ class Sizing:
         bench, document = self._workbench, self._workbench.document
         if not isinstance(document, ObjectDocument) or bench.spec is None:
             return
-        checked = document.status == Status.CHECKED
-        count, diameter = checked_diameter(document.labels, checked, bench.spec.spatial_dims)
+        box = bench.segmenting.box(Scope.SLICE if document.is_large else Scope.IMAGE)
+        checked = document.status[box] == Status.CHECKED
+        count, diameter = checked_diameter(document.labels[box], checked, bench.spec.spatial_dims)
         if diameter is None or count < ENOUGH_OBJECTS:
             self._session.say(f"Check {ENOUGH_OBJECTS} objects first; {count} are.", problem=True)
             return

@@ -59,6 +59,8 @@ class Versions:
 
     def keep(self, document: Document, model: Model, name: str) -> None:
         """Note a model that is about to be replaced, and the labels it has left."""
+        if document.is_large:
+            return  # a copy of everything does not fit
         version = LabelVersion(name, time.time(), document.counts()[0])
         kept = _Kept(version, document.proposed(), None if name in list_models() else model)
         self._of(document)[name] = kept

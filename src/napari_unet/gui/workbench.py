@@ -282,7 +282,8 @@ class Workbench:
         self.document = document
         if self._key() in self._put_aside:
             self._put_aside.discard(self._key())
-            document.clear()  # its labels were deleted: they come back with Restore, or with undo
+            if not document.is_large:
+                document.clear()  # its labels were deleted: they come back with Restore, or with undo
         if store is not None and store.read_only:
             document.editable.editable = False
         self.inputs_changed()

@@ -21,6 +21,7 @@ from napari_unet.prediction.outputs import label_paths, rois_path
 from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict
 from napari_unet.prediction.runner import tiled_forward
 from napari_unet.prediction.view import select_channels
+from napari_unet.prediction.workspace import free_memory_of_host
 
 __all__ = [
     "Batch",
@@ -37,6 +38,7 @@ __all__ = [
     "check_view",
     "decode",
     "estimate",
+    "free_memory_of_host",
     "has_bfloat16",
     "is_out_of_memory",
     "iter_predict",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_unet.prediction.components import Box
     from napari_unet.prediction.runner import TileRunner
 
-__all__ = ["State", "Workspace", "fingerprint", "map_bytes"]
+__all__ = ["State", "Workspace", "fingerprint", "free_memory_of_host", "map_bytes"]
 
 _IN_MEMORY = 2**26
 """Maps with more bytes are kept on disk while labels are written to disk: 64 MiB, so that memory stays flat."""

@@ -1,0 +1,108 @@
+"""A new prediction into labels that a person has worked on, piece by piece: how large they are does not matter."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.annotation import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.correction.edits import Box
+
+__all__ = ["Refill", "pieces", "within"]
+
+_PIECE = 2**23
+"""Voxels that are looked at together, where there are many."""
+
+
+def pieces(box: Box, voxels: int | None = None) -> Iterator[Box]:
+    """Cut a box into parts of at most so many voxels (default 8 million), across its first axes where that will do."""
+    voxels = voxels or _PIECE
+    lengths = [part.stop - part.start for part in box]
+    if prod(lengths) <= voxels or max(lengths) <= 1:
+        yield box
+        return
+    axis = next(n for n, length in enumerate(lengths) if length > 1)
+    step = max(1, voxels // prod(lengths[axis + 1 :]))
+    part = box[axis]
+    for start in range(part.start, part.stop, step):
+        one = slice(start, min(start + step, part.stop))
+        yield from pieces((*box[:axis], one, *box[axis + 1 :]), voxels)
+
+
+def within(inner: Box, outer: Box) -> Box:
+    """Return a box as it is counted from the corner of another that holds it."""
+    return tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+
+
+class Refill:
+    """Which predicted objects are taken over, and under which number.
+
+    First every piece is looked at, then it is decided, then every piece can be filled. Memory goes with the number of
+    objects, not of voxels.
+    """
+
+    def __init__(self) -> None:
+        self._sizes: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._on_kept: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._shared: dict[tuple[int, int], int] = {}
+        self._open: NDArray[np.bool_] = np.zeros(1, bool)
+        self._new_ids: NDArray[np.int64] = np.zeros(1, np.int64)
+
+    def look(self, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Count what a piece has of each object.
+
+        Parameters
+        ----------
+        predicted, old : ndarray of int
+            New labels and those that are there, of a piece.
+        status : ndarray of uint8
+        """
+        count = max(int(predicted.max(initial=0)) + 1, self._sizes.size)
+        if count > self._sizes.size:
+            room = max(count, 2 * self._sizes.size)
+            self._sizes, self._on_kept = (np.pad(a, (0, room - a.size)) for a in (self._sizes, self._on_kept))
+        sizes = np.bincount(predicted.ravel())
+        self._sizes[: sizes.size] += sizes
+        kept = status != Status.UNCHECKED
+        unchecked = np.bincount(old[~kept]) > 0
+        if unchecked.size > self._open.size:
+            self._open = np.pad(self._open, (0, unchecked.size - self._open.size))
+        self._open[: unchecked.size] |= unchecked
+        if not kept.any():
+            return
+        on_kept = np.bincount(predicted[kept].ravel())
+        self._on_kept[: on_kept.size] += on_kept
+        both = kept & (predicted > 0) & (old > 0)
+        pairs, shared = np.unique(np.stack([predicted[both], old[both]]), axis=1, return_counts=True)
+        for number, kept_number, voxels in zip(*pairs.tolist(), shared.tolist(), strict=True):
+            self._shared[number, kept_number] = self._shared.get((number, kept_number), 0) + voxels
+
+    def decide(self, first_free: int) -> int:
+        """Give new numbers, the first of them `first_free`; return the first that is free now."""
+        partner, most = np.zeros_like(self._sizes), np.zeros_like(self._sizes)
+        for (number, kept_number), voxels in sorted(self._shared.items()):
+            if voxels > most[number]:
+                partner[number], most[number] = kept_number, voxels
+        continues = np.isin(partner, np.flatnonzero(self._open)) & (partner > 0)
+        drops = (partner > 0) & ~continues
+        drops |= (partner == 0) & (2 * self._on_kept > self._sizes)
+        fresh = ~continues & ~drops & (self._sizes > 0)
+        fresh[0] = False
+        after = first_free + int(np.count_nonzero(fresh))
+        self._new_ids = np.zeros_like(self._sizes)
+        self._new_ids[fresh] = np.arange(first_free, after)
+        self._new_ids[continues] = partner[continues]
+        return after
+
+    def fill(self, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return the new labels of a piece."""
+        new = self._new_ids.astype(old.dtype)[predicted]
+        return np.where(status != Status.UNCHECKED, old, new)
