@@ -1,13 +1,17 @@
 """Whether the window stays awake: gaps of its event loop while one paints and the network learns, and what tools take.
 
-    python benchmarks/responsiveness.py [--side 2048] [--seconds 15] [--rounds 2]
+    python benchmarks/responsiveness.py [--side 2048] [--seconds 15] [--rounds 2] [--outline]
 
 On the real napari window (without a display: under ``xvfb-run -a -s "-screen 0 1280x1024x24"``) with the sample of
 nuclei, repeated to the side. A timer of 1 ms tells how long the event loop was away: at rest; while strokes are
 painted, a move of the mouse every 16 ms; and both again while a training runs in the background. The phases take turns.
 Prints median, 99th percentile and longest gap in ms, and the 99th percentile against the same without training. What
 the window costs by itself is told by the same strokes on a plain labels layer, which only napari knows of. Then the
-time from a move of the mouse to the outline of *Propose* on the screen.
+time from a move of the mouse to the outline of *Propose* on the screen, and the time from a move of the slider of the
+foreground threshold to the outline at the moved threshold, the whole image in view: by the clock, and what it takes of a
+core. The first move makes the layer.
+
+With --outline only the last is measured.
 """
 
 from __future__ import annotations
@@ -207,16 +211,53 @@ def preview_times(user: ScriptedUser) -> list[float]:
     return times
 
 
+def outline_times(user: ScriptedUser) -> tuple[list[float], list[float]]:
+    """Return how long the outline at a moved threshold took until it was drawn, in ms: by the clock, and of a core."""
+    side = user.document.shape[-1]
+    user.look_at(slice(0, side), slice(0, side))
+    user.pause(500)
+    if not user.panel.workbench.tuning.follows_at_once:  # another part of the image was predicted last
+        user.choose("scope", user.panel.segment.scope.itemText(0))
+        user.press("segment")
+        wait(user, lambda: user.session.prediction is JobState.IDLE and user.panel.workbench.tuning.follows_at_once)
+    slider = user.panel.segment.settings.foreground
+    wall, core = [], []
+    for value in (*range(30, 60), *range(59, 29, -1)):
+        start, used = time.perf_counter(), time.process_time()
+        slider.setValue(value)
+        user._canvas.repaint()
+        wall.append(1000 * (time.perf_counter() - start))
+        core.append(1000 * (time.process_time() - used))
+        QApplication.processEvents()
+    return wall, core
+
+
+def print_outline_times(user: ScriptedUser) -> None:
+    """Measure and print them."""
+    wall, core = outline_times(user)
+    print(
+        f"\nOutline at a moved threshold: median {np.median(wall[1:]):.1f} ms, longest {max(wall[1:]):.1f} ms, "
+        f"of {len(wall) - 1}; of a core median {np.median(core[1:]):.1f} ms; the first move {wall[0]:.1f} ms, "
+        f"of a core {core[0]:.1f} ms"
+    )
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--outline", action="store_true", help="measure the outline at a moved threshold alone")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         os.environ[HOME_VARIABLE] = folder
         user = open_window(Path(folder) / "pictures", options.side)
+        if options.outline:
+            print_outline_times(user)
+            user.panel.workbench.close()
+            user.viewer.close()
+            return
         results: dict[str, Gaps] = {}
         for _ in range(options.rounds):
             measure_phases(user, options.seconds, results, "")
@@ -230,6 +271,7 @@ def main() -> None:
             high = np.percentile(values, 99)
             alone = np.percentile(results[name.removesuffix(", training")].milliseconds, 99)
             print(f"{name:36} {np.median(values):8.1f} {high:8.1f} {values.max():8.1f} {high / alone:11.2f}")
+        print_outline_times(user)
         times = preview_times(user)
         print(
             f"\nPropose, from the move of the mouse to the outline: median {np.median(times):.1f} ms, "

@@ -34,7 +34,7 @@ _REST_MS = 250
 _MOST_VOXELS = 2**24
 """Maps of more (4096 x 4096) are not kept."""
 _CANVAS = 1200
-"""Pixels of the longer side of the outlines that follow a slider."""
+"""Pixels of the longer side of the outlines that follow a slider, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +119,11 @@ class Tuning:
         sides = [part.stop - part.start for part in box]
         return bool(prod(sides[:-2]) == 1 and prod(sides) <= _MOST_VOXELS)
 
+    @property
+    def follows_at_once(self) -> bool:
+        """Whether the maps of what is in view are there, so that the network need not run."""
+        return self._usable_maps() is not None
+
     def keep(self, result: Prediction, document: Document, model: Model, box: Box) -> None:
         """Keep the maps of a prediction for the sliders."""
         if result.maps is None:
@@ -178,8 +183,8 @@ class Tuning:
             return
         small, step = self._shrunk(maps)
         foreground, seeds = self.thresholds()
-        rim = outline(small[0], foreground).astype(np.uint8)
-        rim[outline(np.minimum(small[1], small[2]), seeds) & (small[0] > foreground)] = 2
+        rim = outline(small[0], foreground).view(np.uint8)
+        rim[outline(small[1], seeds) & (small[0] > foreground)] = 2
         if self._rim is None:
             assert self._small is not None
             self._rim = make_rim(maps.document.image, maps.document.axes, self._small[0], rim, step)
@@ -187,16 +192,26 @@ class Tuning:
             self._workbench.viewer.layers.selection.active = maps.document.editable
         else:
             self._rim.data[...] = rim.reshape(self._rim.data.shape)
-            self._rim.refresh()
+            self._rim.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _shrunk(self, maps: _Maps) -> tuple[NDArray[np.float32], int]:
-        """Return the maps of the view at the resolution of the canvas."""
+        """Return foreground and nearness to the middle in the view, at the resolution of the canvas."""
         box = self._workbench.segmenting.box(Scope.VIEW)
         if self._small is None or self._small[0] != box:
-            shrunk = [shrink(one, _CANVAS) for one in maps.planes(box)]
-            self._small = (box, np.stack([one for one, _ in shrunk]), shrunk[0][1])
+            foreground, *inward = maps.planes(box)
+            canvas = self._side_on_canvas(maps, box)
+            (small, step), (middles, _) = shrink(foreground, canvas), shrink(np.minimum(*inward), canvas)
+            self._small = (box, np.stack([small, middles]), step)
             self._take_rim_down()
         return self._small[1:]
+
+    def _side_on_canvas(self, maps: _Maps, box: Box) -> int:
+        """Return the longer side of a box on the canvas, in pixels of the screen."""
+        lengths = [
+            (part.stop - part.start) * float(scale)
+            for part, scale in zip(box, maps.document.editable.scale, strict=True)
+        ]
+        return max(1, min(_CANVAS, round(max(lengths[-2:]) * float(self._workbench.viewer.scene.camera.zoom))))
 
     def _take_rim_down(self) -> None:
         rim, self._rim = self._rim, None
