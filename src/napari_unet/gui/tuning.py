@@ -211,7 +211,8 @@ class Tuning:
             (part.stop - part.start) * float(scale)
             for part, scale in zip(box, maps.document.editable.scale, strict=True)
         ]
-        return max(1, min(_CANVAS, round(max(lengths[-2:]) * float(self._workbench.viewer.scene.camera.zoom))))
+        zoom = float(self._workbench.viewer.scene.camera.zoom)
+        return int(max(1, min(_CANVAS, round(max(lengths[-2:]) * zoom))))
 
     def _take_rim_down(self) -> None:
         rim, self._rim = self._rim, None
