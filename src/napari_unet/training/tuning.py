@@ -24,8 +24,8 @@ MAX_TUNED_VOXELS = 1_000_000
 """So many are looked at: it takes about ten seconds on one core."""
 
 _LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_SEEDS = (0.3, 0.4, 0.5, 0.6)
-_PEAKS = (0.0, 0.4, 0.5, 0.6, 0.7)
+_SEEDS = (0.3, 0.4, 0.45, 0.5, 0.6)
+_PEAKS = (0.0, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 _SETTINGS: dict[str, tuple[tuple[str, ...], ...]] = {
     # where two objects part and what is none depend on each other: both at once, and first
     "seeded_watershed": (("seed_threshold", "peak_threshold"), ("min_size",), ("foreground_threshold",)),
