@@ -8,8 +8,8 @@ painted, a move of the mouse every 16 ms; and both again while a training runs i
 Prints median, 99th percentile and longest gap in ms, and the 99th percentile against the same without training. What
 the window costs by itself is told by the same strokes on a plain labels layer, which only napari knows of. Then the
 time from a move of the mouse to the outline of *Propose* on the screen, and the time from a move of the slider of the
-foreground threshold to the outline at the moved threshold, the whole image in view: by the clock, and what it takes of
-a core. The first move makes the layer.
+foreground threshold to the outline at the moved threshold, the whole image in view: by the clock, and of a core. The
+first move makes the layer.
 
 With --outline only the last is measured.
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QCheckBox, QSlider
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSlider, QSpinBox, QWidget
 
 from napari_unet import iter_predict
 from napari_unet.gui.doctor import Finding
@@ -198,6 +198,59 @@ def test_linking_of_slices_is_a_setting(start, discs):
     QTest.mouseClick(link, Qt.MouseButton.LeftButton, pos=QPoint(8, link.height() // 2))
     user.segment()
     assert len(np.unique(user.labels)) == 6
+
+
+def test_small_objects_are_left_out_without_the_network(start, runs):
+    rows, columns = np.indices((64, 64))
+    sizes = {(12, 12): 3, (40, 20): 6, (30, 45): 9}
+    bright = np.any([np.hypot(rows - y, columns - x) <= radius for (y, x), radius in sizes.items()], 0)
+    user = start((1000 * bright).astype(np.uint16))
+    user.panel.segment.settings.expand(animate=False)
+    box = user.panel.findChild(QSpinBox, "min_size")
+    assert not box.isEnabled(), "nothing to see yet"
+    user.segment()
+    assert len(np.unique(user.labels)) == 4
+    assert box.value() == 15, "the model's own"
+    box.selectAll()
+    QTest.keyClicks(box, "60")
+    QTest.keyClick(box, Qt.Key.Key_Return)
+    user.until(lambda: len(np.unique(user.labels)) == 3)
+    assert not user.labels[12, 12]
+    assert len(runs) == 1, "the network did not run again"
+    user.press("reset")
+    user.until(lambda: len(np.unique(user.labels)) == 4)
+    assert box.value() == 15
+
+
+def test_overlap_and_averaging_are_settings(start, discs, runs, monkeypatch):
+    stack = discs(2)
+    stack[1] = np.roll(stack[1], 5, 1)  # objects lie on each other by less than half
+    user = start(stack)
+    user.panel.segment.settings.expand(animate=False)
+    overlap = user.panel.findChild(QDoubleSpinBox, "min_overlap")
+    link = user.panel.findChild(QCheckBox, "link_z")
+    assert overlap.isVisible()
+    QTest.mouseClick(link, Qt.MouseButton.LeftButton, pos=QPoint(8, link.height() // 2))
+    assert not overlap.isVisible(), "nothing is linked"
+    QTest.mouseClick(link, Qt.MouseButton.LeftButton, pos=QPoint(8, link.height() // 2))
+    counts = []
+    for share in ("1.00", "0.30"):
+        overlap.selectAll()
+        QTest.keyClicks(overlap, share)
+        user.segment()
+        counts.append(len(user.document.objects))
+    assert counts == [10, 5]
+    average = user.panel.findChild(QCheckBox, "average")
+    QTest.mouseClick(average, Qt.MouseButton.LeftButton, pos=QPoint(8, average.height() // 2))
+    user.segment()
+    assert user.panel.workbench.segmenting.provenance(user.document)["averaged"] == 8
+    assert len(user.document.objects) == 5
+    # all of it fits into a narrow panel
+    inside = user.panel._scroll.widget()
+    wide = {
+        one.objectName(): one.minimumSizeHint().width() for one in user.panel.segment.settings.findChildren(QWidget)
+    }
+    assert inside.minimumSizeHint().width() <= 320, wide
 
 
 def test_the_device_is_named_with_what_is_wrong_with_it(user, monkeypatch):

@@ -146,6 +146,12 @@ class Session:
         What segmenting would take; empty until it is known.
     foreground_threshold, seed_threshold : float or None
         None: the model's own.
+    min_size : int or None
+        Voxels of the smallest object that counts. None: the model's own.
+    average : bool
+        Whether the network sees the image in all eight flips and turns.
+    min_overlap : float
+        From which share on objects of neighbouring slices or frames are linked.
     device, precision : str
     link_z, link_t : bool
         Link what a model of planes finds in the slices of a stack; what is found through time.
@@ -192,6 +198,9 @@ class Session:
     estimates: dict[Scope, Estimate] = field(default_factory=dict)
     foreground_threshold: float | None = None
     seed_threshold: float | None = None
+    min_size: int | None = None
+    average: bool = False
+    min_overlap: float = 0.5
     device: str = "auto"
     precision: str = "auto"
     link_z: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSlider
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSlider, QSpinBox
 from superqt import QCollapsible
 
 from napari_unet.gui.doctor import Finding, examine_device
@@ -25,7 +25,7 @@ _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 class SettingsPanel(QCollapsible):
-    """Sliders for the thresholds with Show maps, linking of slices, device and precision."""
+    """Thresholds, the smallest object and Show maps, linking of slices, averaging, device and precision."""
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__("Thresholds, device")
@@ -48,6 +48,22 @@ class SettingsPanel(QCollapsible):
         )
         self.link_z = self._option("link_z", "Link slices into 3-D objects")
         self.link_t = self._option("link_t", "Link objects through time")
+        self.average = self._option("average", "Average over turns, 8 x slower")
+        self.smallest = QSpinBox()
+        self.smallest.setObjectName("min_size")
+        self.smallest.setRange(0, 10**6)
+        self.smallest.setToolTip(self._tips["min_size"])
+        self.smallest.setKeyboardTracking(False)
+        self.smallest.valueChanged.connect(tuning.leave_out)
+        self.overlap = QDoubleSpinBox()
+        self.overlap.setObjectName("min_overlap")
+        self.overlap.setRange(0.05, 1)
+        self.overlap.setSingleStep(0.05)
+        self.overlap.setToolTip(self._tips["min_overlap"])
+        self.overlap.setValue(self._session.min_overlap)
+        self.overlap.valueChanged.connect(self._choose_overlap)
+        self._smallest_row = row(caption("Smallest object"), self.smallest, stretch=(0, 1))
+        self._overlap_row = row(caption("Least overlap"), self.overlap, stretch=(0, 1))
         self.device = narrow(QComboBox(), 2)
         self.device.setObjectName("device")
         self.device.addItems(["auto", *available_devices()])
@@ -60,14 +76,25 @@ class SettingsPanel(QCollapsible):
             row(caption("Foreground"), self.foreground, self._values[self.foreground], stretch=(0, 1)),
             row(caption("Seeds"), self.seeds, self._values[self.seeds], stretch=(0, 1)),
         ]
-        for one in (*self._sliders, row(self.maps, self.reset, stretch=(1, 1)), self.link_z, self.link_t):
+        for one in (
+            *self._sliders,
+            self._smallest_row,
+            row(self.maps, self.reset, stretch=(1, 1)),
+            self.link_z,
+            self.link_t,
+            self._overlap_row,
+            self.average,
+        ):
             self.addWidget(one)
         self.addWidget(row(caption("Device"), self.device, self.precision, stretch=(0, 1, 1)))
         self.device.textActivated.connect(self._choose_device)
         self.precision.textActivated.connect(self._choose_precision)
         self.toggled.connect(self._on_toggled)
         session = self._session.events
-        for name in ("image", "axes", "model", "foreground_threshold", "seed_threshold", "has_maps", "segmented"):
+        for name in (
+            "image", "axes", "model", "foreground_threshold", "seed_threshold", "min_size", "has_maps", "segmented",
+            "link_z", "link_t",
+        ):  # fmt: skip
             getattr(session, name).connect(self._render)
         self._render()
 
@@ -86,6 +113,9 @@ class SettingsPanel(QCollapsible):
         made.toggled.connect(lambda on: setattr(self._session, name, on))
         return made
 
+    def _choose_overlap(self, share: float) -> None:
+        self._session.min_overlap = round(share, 2)
+
     def _choose_device(self, name: str) -> None:
         self._session.device = name
 
@@ -98,7 +128,13 @@ class SettingsPanel(QCollapsible):
         for holder in self._sliders:
             holder.setVisible(instances)
         self.reset.setVisible(instances)
-        self.reset.setEnabled((session.foreground_threshold, session.seed_threshold) != (None, None))
+        self.reset.setEnabled(not self._workbench.tuning.is_own)
+        self._smallest_row.setVisible(instances)
+        blocked = self.smallest.blockSignals(True)
+        self.smallest.setValue(self._workbench.tuning.smallest())
+        self.smallest.blockSignals(blocked)
+        self.smallest.setEnabled(session.segmented)
+        self.smallest.setSuffix(" voxels" if spec is not None and spec.spatial_dims == 3 else " px")
         for slider, value in zip((self.foreground, self.seeds), self._workbench.tuning.thresholds(), strict=True):
             blocked = slider.blockSignals(True)
             slider.setValue(round(100 * value))
@@ -112,6 +148,8 @@ class SettingsPanel(QCollapsible):
         self.link_z.setChecked(session.link_z)
         self.link_t.setVisible(instances and "T" in session.axes)
         self.link_t.setChecked(session.link_t)
+        links = [(self.link_z, session.link_z), (self.link_t, session.link_t)]
+        self._overlap_row.setVisible(any(not one.isHidden() and on for one, on in links))
 
     def _on_toggled(self, unfolded: bool) -> None:
         """Find out what computes, once."""

@@ -99,10 +99,26 @@ class Tuning:
             self._show_rim()
         self._timer.ask()
 
+    def smallest(self) -> int:
+        """Return the fewest voxels of an object that count now."""
+        spec = self._workbench.spec
+        return 0 if spec is None else self._workbench.predict_config().decoder(spec.decoder).min_size
+
+    def leave_out(self, voxels: int) -> None:
+        """Leave out smaller objects; those of the view follow when it rests."""
+        self._session.min_size = voxels
+        self._timer.ask()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether all that is set here is the model's own."""
+        session = self._session
+        return (session.foreground_threshold, session.seed_threshold, session.min_size) == (None, None, None)
+
     def reset(self) -> None:
         """Go back to the thresholds of the model."""
-        if (self._session.foreground_threshold, self._session.seed_threshold) != (None, None):
-            self._session.foreground_threshold = self._session.seed_threshold = None
+        if not self.is_own:
+            self._forget_choices()
             self._timer.ask()
 
     def toggle_maps(self) -> None:
@@ -143,7 +159,10 @@ class Tuning:
     def forget(self) -> None:
         """Go back to the thresholds of whatever model comes now."""
         self.forget_maps()
-        self._session.foreground_threshold = self._session.seed_threshold = None
+        self._forget_choices()
+
+    def _forget_choices(self) -> None:
+        self._session.foreground_threshold = self._session.seed_threshold = self._session.min_size = None
 
     def forget_layer(self, layer: Any) -> None:
         """Note that a layer is gone from the viewer."""
@@ -207,12 +226,10 @@ class Tuning:
 
     def _side_on_canvas(self, maps: _Maps, box: Box) -> int:
         """Return the longer side of a box on the canvas, in pixels of the screen."""
-        lengths = [
-            (part.stop - part.start) * float(scale)
-            for part, scale in zip(box, maps.document.editable.scale, strict=True)
-        ]
-        zoom = float(self._workbench.viewer.scene.camera.zoom)
-        return int(max(1, min(_CANVAS, round(max(lengths[-2:]) * zoom))))
+        zoom: float = self._workbench.viewer.scene.camera.zoom
+        sides = zip(box[-2:], maps.document.editable.scale[-2:], strict=True)
+        longest = max((part.stop - part.start) * float(scale) for part, scale in sides)
+        return max(1, min(_CANVAS, int(longest * zoom)))
 
     def _take_rim_down(self) -> None:
         rim, self._rim = self._rim, None

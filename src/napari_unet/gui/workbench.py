@@ -229,6 +229,9 @@ class Workbench:
                 "precision": session.precision,
                 "link_z": session.link_z,
                 "link_t": session.link_t,
+                "min_overlap": session.min_overlap,
+                "min_size": session.min_size,
+                "average": session.average,
             }
         )
 
