@@ -122,6 +122,23 @@ def test_a_slider_in_a_new_view_asks_the_network_once(start, discs, runs):
     assert user.session.seed_threshold is None
 
 
+def test_what_the_network_is_not_sure_of_is_left_out_and_comes_back(start, runs):
+    rows, columns = np.indices((64, 64))
+    discs = [(1000, 12, 12), (1000, 12, 44), (560, 32, 28), (1000, 50, 12), (1000, 50, 48)]
+    image = np.max([height * (np.hypot(rows - y, columns - x) < 7) for height, y, x in discs], 0)
+    user = start(image.astype(np.uint16))
+    user.panel.segment.settings.expand(animate=False)
+    user.segment()
+    assert user.session.objects == 5
+    slide(user, "peak_threshold", 90)
+    user.until(lambda: user.session.objects == 4)
+    assert user.labels[32, 28] == 0, "the faint one"
+    assert len(runs) == 1
+    user.press("reset")
+    user.until(lambda: user.session.objects == 5)
+    assert user.session.peak_threshold is None
+
+
 def test_maps_as_layers(user, runs):
     user.panel.segment.settings.expand(animate=False)
     user.pause()

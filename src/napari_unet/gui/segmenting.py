@@ -135,7 +135,7 @@ class Segmenting:
         pixels, axes = document.pixels
         config = self._workbench.predict_config()
         if model is not self._workbench.model:  # another one has thresholds of its own
-            config = config.model_copy(update={"foreground_threshold": None, "seed_threshold": None})
+            config = config.for_another_model()
         result = yield from iter_predict(
             pixels,
             model,

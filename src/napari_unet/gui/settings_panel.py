@@ -11,7 +11,7 @@ from superqt import QCollapsible
 from napari_unet.gui.doctor import Finding, examine_device
 from napari_unet.gui.widgets import button, caption, narrow, row
 from napari_unet.gui.worker import Job
-from napari_unet.prediction import PredictConfig, available_devices
+from napari_unet.prediction import DECODING, PredictConfig, available_devices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -37,7 +37,8 @@ class SettingsPanel(QCollapsible):
         tuning = workbench.tuning
         self.foreground = self._slider("foreground_threshold", lambda value: tuning.move(foreground=value))
         self.seeds = self._slider("seed_threshold", lambda value: tuning.move(seeds=value))
-        self._values = {slider: QLabel() for slider in (self.foreground, self.seeds)}
+        self.peaks = self._slider("peak_threshold", lambda value: tuning.move(peaks=value), lowest=0)
+        self._values = {slider: QLabel() for slider in (self.foreground, self.seeds, self.peaks)}
         self.reset = button("Model's own", tuning.reset, name="reset", tooltip="Back to the thresholds of the model.")
         self.maps = button(
             "Show maps",
@@ -75,6 +76,7 @@ class SettingsPanel(QCollapsible):
         self._sliders = [
             row(caption("Foreground"), self.foreground, self._values[self.foreground], stretch=(0, 1)),
             row(caption("Seeds"), self.seeds, self._values[self.seeds], stretch=(0, 1)),
+            row(caption("Certainty"), self.peaks, self._values[self.peaks], stretch=(0, 1)),
         ]
         for one in (
             *self._sliders,
@@ -91,17 +93,14 @@ class SettingsPanel(QCollapsible):
         self.precision.textActivated.connect(self._choose_precision)
         self.toggled.connect(self._on_toggled)
         session = self._session.events
-        for name in (
-            "image", "axes", "model", "foreground_threshold", "seed_threshold", "min_size", "has_maps", "segmented",
-            "link_z", "link_t",
-        ):  # fmt: skip
+        for name in ("image", "axes", "model", *DECODING, "has_maps", "segmented", "link_z", "link_t"):
             getattr(session, name).connect(self._render)
         self._render()
 
-    def _slider(self, name: str, move: Callable[[float], None]) -> QSlider:
+    def _slider(self, name: str, move: Callable[[float], None], *, lowest: int = 1) -> QSlider:
         slider = QSlider(Qt.Orientation.Horizontal)
         slider.setObjectName(name)
-        slider.setRange(1, 99)
+        slider.setRange(lowest, 99)
         slider.setToolTip(self._tips[name])
         slider.valueChanged.connect(lambda value: move(value / 100))
         return slider
@@ -135,7 +134,7 @@ class SettingsPanel(QCollapsible):
         self.smallest.blockSignals(blocked)
         self.smallest.setEnabled(session.segmented)
         self.smallest.setSuffix(" voxels" if spec is not None and spec.spatial_dims == 3 else " px")
-        for slider, value in zip((self.foreground, self.seeds), self._workbench.tuning.thresholds(), strict=True):
+        for slider, value in zip(self._values, self._workbench.tuning.thresholds(), strict=True):
             blocked = slider.blockSignals(True)
             slider.setValue(round(100 * value))
             slider.blockSignals(blocked)

@@ -73,7 +73,7 @@ class Trying:
             session.say(str(error), problem=True)
             return
         region = dict(zip(label_axes(axes), box, strict=True))
-        config = bench.predict_config().model_copy(update={"foreground_threshold": None, "seed_threshold": None})
+        config = bench.predict_config().for_another_model()
 
         def run(stop: StopFlag) -> Generator[Any, None, list[_Found]]:
             found = []

@@ -13,7 +13,8 @@ from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.resting import Resting
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.worker import Job
-from napari_unet.prediction import outline, relabel, shrink
+from napari_unet.models import DecoderSpec
+from napari_unet.prediction import DECODING, outline, relabel, shrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -81,20 +82,20 @@ class Tuning:
 
     # --- what the user does ----------------------------------------------------------------------------------
 
-    def thresholds(self) -> tuple[float, float]:
-        """Return the thresholds that count now: foreground, seeds."""
+    def thresholds(self) -> tuple[float, float, float]:
+        """Return the thresholds that count now: foreground, seeds, peaks."""
         spec = self._workbench.spec
-        if spec is None:
-            return 0.5, 0.5
-        decoder = self._workbench.predict_config().decoder(spec.decoder)
-        return decoder.foreground_threshold, decoder.seed_threshold
+        decoder = self._workbench.predict_config().decoder(DecoderSpec() if spec is None else spec.decoder)
+        return decoder.foreground_threshold, decoder.seed_threshold, decoder.peak_threshold
 
-    def move(self, *, foreground: float | None = None, seeds: float | None = None) -> None:
+    def move(self, *, foreground: float | None = None, seeds: float | None = None, peaks: float | None = None) -> None:
         """Set a threshold; the outline follows at once, the objects of the view when it rests."""
         if foreground is not None:
             self._session.foreground_threshold = foreground
         if seeds is not None:
             self._session.seed_threshold = seeds
+        if peaks is not None:
+            self._session.peak_threshold = peaks
         if self._usable_maps() is not None:
             self._show_rim()
         self._timer.ask()
@@ -112,8 +113,7 @@ class Tuning:
     @property
     def is_own(self) -> bool:
         """Whether all that is set here is the model's own."""
-        session = self._session
-        return (session.foreground_threshold, session.seed_threshold, session.min_size) == (None, None, None)
+        return all(getattr(self._session, name) is None for name in DECODING)
 
     def reset(self) -> None:
         """Go back to the thresholds of the model."""
@@ -162,7 +162,8 @@ class Tuning:
         self._forget_choices()
 
     def _forget_choices(self) -> None:
-        self._session.foreground_threshold = self._session.seed_threshold = self._session.min_size = None
+        for name in DECODING:
+            setattr(self._session, name, None)
 
     def forget_layer(self, layer: Any) -> None:
         """Note that a layer is gone from the viewer."""
@@ -201,7 +202,7 @@ class Tuning:
         if maps is None or not isinstance(maps.document, ObjectDocument):
             return
         small, step = self._shrunk(maps)
-        foreground, seeds = self.thresholds()
+        foreground, seeds, _ = self.thresholds()
         rim = outline(small[0], foreground).view(np.uint8)
         rim[outline(small[1], seeds) & (small[0] > foreground)] = 2
         if self._rim is None:

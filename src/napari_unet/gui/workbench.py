@@ -225,6 +225,7 @@ class Workbench:
                 "object_diameter_px": self.object_size,
                 "foreground_threshold": session.foreground_threshold,
                 "seed_threshold": session.seed_threshold,
+                "peak_threshold": session.peak_threshold,
                 "device": session.device,
                 "precision": session.precision,
                 "link_z": session.link_z,

@@ -2,7 +2,7 @@
 
 from napari_unet.prediction.batch import Batch, BatchConfig, Checked, Corrections, iter_segment_files
 from napari_unet.prediction.card import CardProblem, unused_card
-from napari_unet.prediction.config import PredictConfig
+from napari_unet.prediction.config import DECODING, PredictConfig
 from napari_unet.prediction.device import (
     available_devices,
     has_bfloat16,
@@ -24,6 +24,7 @@ from napari_unet.prediction.view import select_channels
 from napari_unet.prediction.workspace import free_memory_of_host
 
 __all__ = [
+    "DECODING",
     "Batch",
     "BatchConfig",
     "CardProblem",

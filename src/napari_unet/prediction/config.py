@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from napari_unet.models import DecoderSpec
 
-__all__ = ["PredictConfig"]
+__all__ = ["DECODING", "PredictConfig"]
+
+DECODING = ("foreground_threshold", "seed_threshold", "peak_threshold", "min_size")
+"""Settings that turn maps into labels: each model has its own."""
 
 
 class PredictConfig(BaseModel):
@@ -56,6 +59,9 @@ class PredictConfig(BaseModel):
 
     def decoder(self, of_model: DecoderSpec) -> DecoderSpec:
         """Return the model's decoder with what is set here."""
-        names = ("foreground_threshold", "seed_threshold", "peak_threshold", "min_size")
-        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        chosen = {name: getattr(self, name) for name in DECODING if getattr(self, name) is not None}
         return of_model.model_copy(update=chosen)
+
+    def for_another_model(self) -> PredictConfig:
+        """Return the same without what was chosen for the maps of one model."""
+        return self.model_copy(update=dict.fromkeys(DECODING))
