@@ -77,6 +77,18 @@ def test_what_is_not_checked_moves_no_threshold() -> None:
     assert tune_decoder([with_debris(labels)], [field_of(labels, status)], decoder) == decoder
 
 
+def test_one_object_more_is_not_worth_many_where_nothing_is_checked() -> None:
+    labels = dots((96, 96), 12)
+    maps = with_debris(labels)
+    maps[1:, labels == 1] *= 0.42  # an object that looks like the debris
+    status = np.where((labels > 0) & (labels <= 10), 1, 0).astype(np.uint8)
+    decoder = DecoderSpec(min_size=0, peak_threshold=0.6)
+    assert tune_decoder([maps], [field_of(labels, status)], decoder) == decoder
+    few = np.where(np.isin(labels, [1, 2, 3, 4, 5, 6]), labels, 0)
+    complete = tune_decoder([np.where(few > 0, maps, 0)], [field_of(few)], decoder)
+    assert complete.peak_threshold < 0.45, "where everything is checked, it is found"
+
+
 @pytest.mark.parametrize("own", [0.5, 0.42])
 def test_thresholds_stay_where_nothing_is_better(own: float) -> None:
     labels = dots((32, 32))

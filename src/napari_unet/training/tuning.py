@@ -34,6 +34,10 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], ...]] = {
 _GAIN = 0.005
 """A setting is changed where the score rises by more."""
 
+_UNKNOWN = 0.1
+"""What an object counts that was found where nothing is checked, beyond as many as with the old settings: some may be
+objects, but a hundred more are not."""
+
 _OBJECTS = 5
 """Fewer tell nothing."""
 
@@ -68,14 +72,14 @@ def tune_decoder(
     sizes = _whole_objects(fields)
     if len(sizes) < _OBJECTS:
         return decoder
-    best = _value(maps, fields, decoder)
+    best, expected = _value(maps, fields, decoder)
     for names in _SETTINGS.get(decoder.kind, ()):
         start, own = decoder, best
         for values in _choices(names, start, sizes):
             if give_up is not None and give_up():
                 return decoder
             candidate = start.model_copy(update=dict(zip(names, values, strict=True)))
-            score = _value(maps, fields, candidate)
+            score, _ = _value(maps, fields, candidate, expected)
             if score > max(best, own + _GAIN):
                 decoder, best = candidate, score
     return decoder
@@ -107,12 +111,21 @@ def _whole_objects(fields: Sequence[Field]) -> NDArray[np.int64]:
     return np.concatenate(counts) if counts else np.empty(0, np.int64)
 
 
-def _value(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec) -> float:
-    """Return the mean AP at both thresholds, over all objects together: a field with few of them tells little."""
-    hits = total = 0
+def _value(
+    maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec, expected: int | None = None
+) -> tuple[float, int]:
+    """Return the AP at both thresholds, over all objects together, and how many were found where nothing is checked.
+
+    More of these than `expected` count a little; None: however many there are.
+    """
+    hits = total = unknown = 0
     for one, field in zip(maps, fields, strict=True):
         labels = decode(one, decoder)
-        for found in matches(field, labels, 0.5, 0.75):
+        both = matches(field, labels, 0.5, 0.75)
+        for found in both:
             hits += sum(found.found.values())
             total += len(found.found) + found.false_positives
-    return hits / total if total else 1.0
+        unknown += int(labels.max(initial=0)) - sum(both[0].found.values()) - both[0].false_positives
+    beyond = 0 if expected is None else max(0, unknown - expected)
+    most = total + 2 * _UNKNOWN * beyond
+    return (hits / most if most else 1.0), unknown
