@@ -130,7 +130,7 @@ def test_a_second_window_is_told(start, discs):
     second = start(discs())
     second.until(lambda: "is open in" in second.says)
     assert not second.document.editable.editable
-    assert "is open in" in second.panel.saving.text()
+    second.until(lambda: "is open in" in second.panel.saving.text())
     np.testing.assert_array_equal(second.labels, first.labels)
 
 
