@@ -125,7 +125,9 @@ def annotated_discs(count: int, shape: tuple[int, ...] = (64, 64), radius: float
 def quick_config(**changes: Any) -> TrainConfig:
     """Return a training of small patches on one thread of the CPU that learns fast."""
     quick = {"steps": 3, "batch": 4, "patch": 32, "learning_rate": 1e-2, "ema": 0.9, "validation": 0.0}
-    return TrainConfig(**{**quick, "device": "cpu", "precision": "float32", "threads": 1, **changes})
+    # to tune the thresholds would take longer than such a training
+    here = {"device": "cpu", "precision": "float32", "threads": 1, "tune_thresholds": False}
+    return TrainConfig(**{**quick, **here, **changes})
 
 
 @pytest.fixture
@@ -137,4 +139,4 @@ def quick() -> Callable[..., TrainConfig]:
 def disc_training() -> Trained:
     """Return what a short training on discs gives: a model that really finds them. Do not change it."""
     spec = small_spec(network={"features": (8, 12, 16)})
-    return train(annotated_discs(6), quick_config(steps=120, batch=8), spec=spec)
+    return train(annotated_discs(6), quick_config(steps=120, batch=8, tune_thresholds=True), spec=spec)

@@ -300,7 +300,7 @@ class Trainings:
         self.made: list[TrainConfig] = []
 
     def config(self, **asked: Any) -> TrainConfig:
-        self.made.append(TrainConfig(steps=self.steps, batch=2, patch=32, threads=1))
+        self.made.append(TrainConfig(steps=self.steps, batch=2, patch=32, threads=1, tune_thresholds=False))
         return self.made[-1]
 
 
