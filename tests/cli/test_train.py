@@ -36,7 +36,10 @@ CPU = ("--device", "cpu", "--threads", 1)
 def recipe(tmp_path: Path) -> Path:
     """Return settings that are quick, and that nobody would have by default."""
     path = tmp_path / "quick.toml"
-    path.write_text('steps = 3\nbatch = 2\npatch = 32\nseed = 5\nvalidation = 0.1\nprecision = "float32"\ntune_thresholds = false\n# mine\n')
+    path.write_text(
+        "steps = 3\nbatch = 2\npatch = 32\nseed = 5\nvalidation = 0.1\ntune_thresholds = false\n# mine\n"
+        'precision = "float32"\n'
+    )
     return path
 
 

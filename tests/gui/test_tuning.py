@@ -1,5 +1,6 @@
 """What runs and how long it takes; thresholds that follow a slider; maps as layers; device."""
 
+import threading
 import time
 
 import numpy as np
@@ -110,16 +111,16 @@ def test_a_slider_in_a_new_view_asks_the_network_once(start, discs, runs):
     user.segment()
     assert len(runs) == 1
     user.viewer.dims.set_current_step(0, 2)
-    slide(user, "seed_threshold", 3)
+    slide(user, "min_prominence", 3)
     user.until(lambda: len(runs) == 2 and user.idle)
     assert runs[1]["Z"] == slice(2, 3)
-    slide(user, "seed_threshold", 3)
+    slide(user, "min_prominence", 3)
     user.until(lambda: "threshold" in user.viewer.layers)
     user.until(lambda: "threshold" not in user.viewer.layers)
     assert len(runs) == 2
     # another model comes with thresholds of its own
     user.panel.workbench.use_model(user.panel.workbench.model, "nuclei")
-    assert user.session.seed_threshold is None
+    assert user.session.min_prominence is None
 
 
 def test_what_the_network_is_not_sure_of_is_left_out_and_comes_back(start, runs):
@@ -160,14 +161,17 @@ def test_maps_as_layers(user, runs):
 
 def test_what_runs_says_how_long_it_takes(start, discs, monkeypatch):
     seconds = {64 * 64 * 40: 300.0, 64 * 64: 2.0}
+    asked_before = threading.Event()
 
     def estimate(shape, model, config, *, axes, region):
+        asked_before.wait(60)
         voxels = np.prod([part.stop - part.start for part in region.values()])
         return Estimate(seconds.get(int(voxels), 1.0), 3 * 10**9 if voxels > 64 * 64 else 0, True)
 
     monkeypatch.setattr("napari_unet.gui.estimating.estimate", estimate)
     user = start(discs(40))
     assert user.button("segment").text() == "Segment image"
+    asked_before.set()
     user.until(lambda: user.session.estimates)
     assert user.offers("scope")[:2] == ["image, ~5 min, 3 GB", "slice, ~2 s"]
     # the whole takes long: the view is the one to press

@@ -86,7 +86,7 @@ def test_spec_survives_its_document(spec: ModelSpec) -> None:
         ({"network": {"features": ()}}, "at least 1"),
         ({"network": {"features": (8, 0)}}, "greater than 0"),
         ({"network": {"spatial_dims": 4}}, "2 or 3"),
-        ({"decoder": {"seed_threshold": 1.5}}, "less than 1"),
+        ({"decoder": {"min_prominence": 1.5}}, "less than 1"),
         ({"weights": "x"}, "not permitted"),
         ({"network": {"depth": 4}}, "not permitted"),
     ],
@@ -118,3 +118,8 @@ def test_model_of_the_paper() -> None:
     assert ModelSpec.model_validate_json(spec.model_dump_json()) == spec
     with pytest.raises(ValidationError, match="three maps, or two for components"):
         ModelSpec(maps=spec.maps)
+
+
+def test_a_file_from_before_prominence_is_read() -> None:
+    decoder = DecoderSpec.model_validate({"kind": "seeded_watershed", "seed_threshold": 0.4, "peak_threshold": 0.5})
+    assert (decoder.min_prominence, decoder.peak_threshold) == (0.25, 0.5)

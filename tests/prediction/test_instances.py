@@ -90,21 +90,23 @@ def test_peak_that_is_not_distinct_does_not_divide_an_object() -> None:
     truth[ball((32, 48), (16, 26), 8) & (truth == 0)] = 2
     maps = ideal_maps(truth)
     maps[1:, truth == 2] *= 0.6
-    assert decode(maps, DecoderSpec(seed_threshold=0.3, peak_threshold=0.5)).max() == 2
-    labels = decode(maps, DecoderSpec(seed_threshold=0.3, peak_threshold=0.7))
+    assert decode(maps, DecoderSpec(peak_threshold=0.5)).max() == 2
+    labels = decode(maps, DecoderSpec(peak_threshold=0.7))
     np.testing.assert_array_equal(labels > 0, truth > 0)
     assert labels.max() == 1
 
 
-def test_seed_threshold_divides_more_when_raised() -> None:
+def test_a_dip_divides_by_its_share_of_the_peak_however_sure_the_network_is() -> None:
     truth = np.zeros((32, 48), np.int32)
     truth[ball((32, 48), (16, 14), 8)] = 1
     truth[ball((32, 48), (16, 26), 8) & (truth == 0)] = 2
     maps = ideal_maps(truth)
     maps[1:] = 0.35 + 0.6 * maps[1:]  # an unsure network: the valley between the two is shallow
     maps[1:, truth == 0] = 0
-    counts = [decode(maps, DecoderSpec(seed_threshold=t)).max() for t in (0.1, 0.7)]
-    assert counts == [1, 2]
+    for sure in (1.0, 0.5):
+        maps[1:] *= sure
+        counts = [decode(maps, DecoderSpec(min_prominence=share)).max() for share in (0.05, 0.7)]
+        assert counts == [2, 1]
 
 
 def test_foreground_threshold_is_exclusive_and_small_objects_are_left_out() -> None:

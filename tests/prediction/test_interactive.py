@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
+from skimage.segmentation import find_boundaries
 
-from napari_unet import Model, PredictConfig, predict
+from napari_unet import DecoderSpec, Model, PredictConfig, predict
 from napari_unet.errors import ImageError
 from napari_unet.models import ClassSpec
-from napari_unet.prediction import check_view, estimate, outline, relabel, shrink, unused_card
+from napari_unet.prediction import Divided, check_view, decode, estimate, outline, relabel, shrink, unused_card
 from napari_unet.prediction.remember import recall
 
 Make = Callable[..., Model]
@@ -59,7 +60,7 @@ def test_labels_made_again_from_the_maps_are_those_of_a_new_prediction(axes: str
     image = ndi.gaussian_filter(np.random.default_rng(0).random([sizes[letter] for letter in axes]), 0.7)
     maps = np.asarray(predict(image, model, axes=axes, config=CPU, return_maps=True).maps)
     high = float(np.quantile(np.take(maps, 0, axis=int("T" in axes)), 0.75))
-    for changes in ({}, {"seed_threshold": 0.4}, {"min_size": 4, "link_t": True, "link_z": False}):
+    for changes in ({}, {"min_prominence": 0.4}, {"min_size": 4, "link_t": True, "link_z": False}):
         config = CPU.model_copy(update={"foreground_threshold": high, **changes})
         expected = predict(image, model, axes=axes, config=config).labels
         assert expected.max() > 1
@@ -155,3 +156,18 @@ def test_what_is_remembered_is_forgotten_after_a_week(monkeypatch: pytest.Monkey
     now = time.time()
     monkeypatch.setattr(module.time, "time", lambda: now + 8 * 86400)
     assert recall("cpu") == {}
+
+
+@given(seed=st.integers(0, 99), prominence=st.floats(0.05, 0.95), peak=st.floats(0, 0.8))
+def test_outlines_that_follow_a_slider_are_those_of_the_objects(seed: int, prominence: float, peak: float) -> None:
+    rng = np.random.default_rng(seed)
+    cloudy = [ndi.gaussian_filter(rng.random((40, 60)), 3) for _ in range(2)]
+    foreground, inward = ((one - one.min()) / np.ptp(one) for one in cloudy)
+    maps = np.stack([foreground, inward, inward]).astype(np.float16).astype(np.float32)
+    if ndi.label(maps[0] > 0.4)[1] > 1:
+        maps[0] = 0.9  # components that lie side by side are smoothed together on the canvas
+    decoder = DecoderSpec(foreground_threshold=0.4, min_prominence=prominence, peak_threshold=peak, min_size=0)
+    labels = decode(maps, decoder)
+    expected = find_boundaries(labels, connectivity=1, mode="inner")
+    shown = Divided(maps[0], maps[1], 0.4).outlines(prominence, peak)
+    np.testing.assert_array_equal(shown, expected)

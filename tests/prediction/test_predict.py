@@ -394,12 +394,12 @@ def test_image_is_not_changed_by_predicting(stack: NDArray[Any], model: Model) -
 
 
 def test_result_says_how_it_was_made(stack: NDArray[Any], model: Model) -> None:
-    config = PredictConfig(device="cpu", precision="float32", tile=(64, 64), seed_threshold=0.3, min_size=4)
+    config = PredictConfig(device="cpu", precision="float32", tile=(64, 64), min_prominence=0.3, min_size=4)
     made = predict(stack[0, 0, 0], model, config=config).provenance
     assert made["model"] == "tiny"
     assert made["precision"] == "float32"
     assert made["device"] == "cpu"
-    assert made["decoder"]["seed_threshold"] == 0.3
+    assert made["decoder"]["min_prominence"] == 0.3
     assert made["decoder"]["min_size"] == 4
     assert made["decoder"]["foreground_threshold"] == 0.5, "the model's own, where nothing is set"
     assert made["software"].startswith("napari-unet ")
@@ -449,7 +449,7 @@ def test_unknown_device_is_refused(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch": 0}, {"seed_threshold": 1.0}, {"foreground_threshold": 0.0}, {"precision": "int8"}, {"tyle": 3}]
+    "wrong", [{"batch": 0}, {"min_prominence": 1.0}, {"foreground_threshold": 0.0}, {"precision": "int8"}, {"tyle": 3}]
 )
 def test_settings_have_ranges(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

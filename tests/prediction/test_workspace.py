@@ -130,7 +130,7 @@ def test_ended_prediction_goes_on_at_the_next_tile(
     assert not out.exists(), "nothing half-written under its final name"
 
     if how == "stopped":  # other settings: nothing of what is there can be used
-        changed = CONFIG.model_copy(update={"seed_threshold": 0.9})
+        changed = CONFIG.model_copy(update={"min_prominence": 0.9})
         events = list(iter_predict(stack, model, axes="ZYX", config=changed, out=out))
         assert len(events) == total
         return

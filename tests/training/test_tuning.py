@@ -92,7 +92,7 @@ def test_one_object_more_is_not_worth_many_where_nothing_is_checked() -> None:
 @pytest.mark.parametrize("own", [0.5, 0.42])
 def test_thresholds_stay_where_nothing_is_better(own: float) -> None:
     labels = dots((32, 32))
-    decoder = DecoderSpec(min_size=0, foreground_threshold=own, seed_threshold=own)
+    decoder = DecoderSpec(min_size=0, foreground_threshold=own, min_prominence=own)
     for maps in (ideal_maps(labels), np.zeros((3, 32, 32), np.float32)):
         assert tune_decoder([maps], [field_of(labels)], decoder) == decoder
 

@@ -141,13 +141,13 @@ def make_outlines(image: Image, axes: str, box: Box, labels: NDArray[Any], name:
 
 
 def make_rim(image: Image, axes: str, box: Box, rim: NDArray[np.uint8], step: int) -> Labels:
-    """Return a layer of lines in the plane of a box, one pixel of it `step` pixels of the image: 1 rims, 2 seeds."""
+    """Return a layer of lines in the plane of a box, one pixel of it `step` pixels of the image."""
     layer = make_labels(image, axes, "threshold", rim.reshape((1,) * (len(box) - 2) + rim.shape))
     place = _corner(layer, box)
     layer.scale = np.asarray(layer.scale) * [*[1] * (len(box) - 2), step, step]
     place[-2:] += (step - 1) / 2 * np.asarray(layer.scale)[-2:] / step
     layer.translate = place
-    layer.colormap = DirectLabelColormap(color_dict={None: "transparent", 1: "#ff375f", 2: "#ffd60a"})
+    layer.colormap = DirectLabelColormap(color_dict={None: "transparent", 1: "#ff375f"})
     layer.opacity = 1
     layer.editable = False
     mark_as_ours(layer)

@@ -144,7 +144,7 @@ class Session:
         What each model finds in the view, while the user chooses one.
     estimates : dict of Scope to Estimate
         What segmenting would take; empty until it is known.
-    foreground_threshold, seed_threshold, peak_threshold : float or None
+    foreground_threshold, min_prominence, peak_threshold : float or None
         None: the model's own.
     min_size : int or None
         Voxels of the smallest object that counts. None: the model's own.
@@ -197,7 +197,7 @@ class Session:
     trials: tuple[Trial, ...] = ()
     estimates: dict[Scope, Estimate] = field(default_factory=dict)
     foreground_threshold: float | None = None
-    seed_threshold: float | None = None
+    min_prominence: float | None = None
     peak_threshold: float | None = None
     min_size: int | None = None
     average: bool = False

@@ -36,9 +36,9 @@ class SettingsPanel(QCollapsible):
         self._tips = {name: field.description or "" for name, field in PredictConfig.model_fields.items()}
         tuning = workbench.tuning
         self.foreground = self._slider("foreground_threshold", lambda value: tuning.move(foreground=value))
-        self.seeds = self._slider("seed_threshold", lambda value: tuning.move(seeds=value))
+        self.prominence = self._slider("min_prominence", lambda value: tuning.move(prominence=value))
         self.peaks = self._slider("peak_threshold", lambda value: tuning.move(peaks=value), lowest=0)
-        self._values = {slider: QLabel() for slider in (self.foreground, self.seeds, self.peaks)}
+        self._values = {slider: QLabel() for slider in (self.foreground, self.prominence, self.peaks)}
         self.reset = button("Model's own", tuning.reset, name="reset", tooltip="Back to the thresholds of the model.")
         self.maps = button(
             "Show maps",
@@ -75,7 +75,7 @@ class SettingsPanel(QCollapsible):
         self.precision.setToolTip(self._tips["precision"])
         self._sliders = [
             row(caption("Foreground"), self.foreground, self._values[self.foreground], stretch=(0, 1)),
-            row(caption("Seeds"), self.seeds, self._values[self.seeds], stretch=(0, 1)),
+            row(caption("Prominence"), self.prominence, self._values[self.prominence], stretch=(0, 1)),
             row(caption("Certainty"), self.peaks, self._values[self.peaks], stretch=(0, 1)),
         ]
         for one in (

@@ -14,7 +14,7 @@ from napari_unet.gui.resting import Resting
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.worker import Job
 from napari_unet.models import DecoderSpec
-from napari_unet.prediction import DECODING, outline, relabel, shrink
+from napari_unet.prediction import DECODING, Divided, outline, relabel, shrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -75,6 +75,7 @@ class Tuning:
         self._session = workbench.session
         self._maps: _Maps | None = None
         self._small: tuple[Box, NDArray[np.float32], int] | None = None
+        self._divided: Divided | None = None
         self._rim: Labels | None = None
         self._map_layers: list[Image] = []
         self._job: Job | None = None
@@ -83,21 +84,23 @@ class Tuning:
     # --- what the user does ----------------------------------------------------------------------------------
 
     def thresholds(self) -> tuple[float, float, float]:
-        """Return the thresholds that count now: foreground, seeds, peaks."""
+        """Return the thresholds that count now: foreground, prominence, peaks."""
         spec = self._workbench.spec
         decoder = self._workbench.predict_config().decoder(DecoderSpec() if spec is None else spec.decoder)
-        return decoder.foreground_threshold, decoder.seed_threshold, decoder.peak_threshold
+        return decoder.foreground_threshold, decoder.min_prominence, decoder.peak_threshold
 
-    def move(self, *, foreground: float | None = None, seeds: float | None = None, peaks: float | None = None) -> None:
+    def move(
+        self, *, foreground: float | None = None, prominence: float | None = None, peaks: float | None = None
+    ) -> None:
         """Set a threshold; the outline follows at once, the objects of the view when it rests."""
         if foreground is not None:
             self._session.foreground_threshold = foreground
-        if seeds is not None:
-            self._session.seed_threshold = seeds
+        if prominence is not None:
+            self._session.min_prominence = prominence
         if peaks is not None:
             self._session.peak_threshold = peaks
         if self._usable_maps() is not None:
-            self._show_rim()
+            self._show_rim(divided=foreground is None)
         self._timer.ask()
 
     def smallest(self) -> int:
@@ -147,12 +150,12 @@ class Tuning:
         size, axes, scale = self._workbench.object_size, document.pixels[1], result.provenance["scale"]
         self._take_maps_down()
         self._maps = _Maps(document, model, box, size, axes, scale, result.maps)
-        self._small = None
+        self._small = self._divided = None
 
     def forget_maps(self) -> None:
         """Let go of the maps: something else is looked at."""
         self._timer.stop()
-        self._maps = self._small = None
+        self._maps = self._small = self._divided = None
         self._take_rim_down()
         self._take_maps_down()
 
@@ -197,14 +200,19 @@ class Tuning:
 
     # --- outline ---------------------------------------------------------------------------------------------
 
-    def _show_rim(self) -> None:
+    def _show_rim(self, *, divided: bool) -> None:
+        """Outline the foreground, or the objects in it, which takes a moment at the first time."""
         maps = self._usable_maps()
         if maps is None or not isinstance(maps.document, ObjectDocument):
             return
         small, step = self._shrunk(maps)
-        foreground, seeds, _ = self.thresholds()
-        rim = outline(small[0], foreground).view(np.uint8)
-        rim[outline(small[1], seeds) & (small[0] > foreground)] = 2
+        foreground, prominence, peak = self.thresholds()
+        if divided:
+            if self._divided is None or self._divided.threshold != foreground:
+                self._divided = Divided(small[0], small[1], foreground)
+            rim = self._divided.outlines(prominence, peak).view(np.uint8)
+        else:
+            rim = outline(small[0], foreground).view(np.uint8)
         if self._rim is None:
             assert self._small is not None
             self._rim = make_rim(maps.document.image, maps.document.axes, self._small[0], rim, step)
@@ -221,7 +229,7 @@ class Tuning:
             foreground, *inward = maps.planes(box)
             canvas = self._side_on_canvas(maps, box)
             (small, step), (middles, _) = shrink(foreground, canvas), shrink(np.minimum(*inward), canvas)
-            self._small = (box, np.stack([small, middles]), step)
+            self._small, self._divided = (box, np.stack([small, middles]), step), None
             self._take_rim_down()
         return self._small[1:]
 

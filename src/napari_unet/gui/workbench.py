@@ -224,7 +224,7 @@ class Workbench:
             {
                 "object_diameter_px": self.object_size,
                 "foreground_threshold": session.foreground_threshold,
-                "seed_threshold": session.seed_threshold,
+                "min_prominence": session.min_prominence,
                 "peak_threshold": session.peak_threshold,
                 "device": session.device,
                 "precision": session.precision,

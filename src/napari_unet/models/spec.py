@@ -77,13 +77,20 @@ class DecoderSpec(_Frozen):
     """components: the connected components of the foreground, where the network draws gaps between objects."""
     foreground_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Voxels with a foreground map above this belong to objects."""
-    seed_threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Objects split where distance maps fall below this between two peaks. Lower merges, higher splits."""
+    min_prominence: float = Field(default=0.25, gt=0, lt=1)
+    """Objects are divided where the distance maps dip between two peaks by this share of the lower one. Lower divides
+    more, higher merges. The default suits models of different kinds untuned (docs/training.md)."""
     peak_threshold: float = Field(default=0.0, ge=0, lt=1)
     """Objects in which the distance maps stay below this are left out: the network is not sure of them. Where it is,
     both reach 1. 0: none is left out."""
     min_size: int = Field(default=15, ge=0)
     """Smaller objects are left out, in voxels."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before(cls, values: Any) -> Any:
+        """Read a file from before objects were divided by prominence."""
+        return {name: value for name, value in dict(values).items() if name != "seed_threshold"}
 
 
 INSTANCE_MAPS = (

@@ -13,7 +13,7 @@ from napari_unet.prediction.device import (
 )
 from napari_unet.prediction.estimate import Estimate, estimate
 from napari_unet.prediction.instances import decode
-from napari_unet.prediction.interactive import check_view, outline, shrink
+from napari_unet.prediction.interactive import Divided, check_view, outline, shrink
 from napari_unet.prediction.labelling import relabel
 from napari_unet.prediction.linking import link
 from napari_unet.prediction.measurements import Table, measure, write_measurements
@@ -30,6 +30,7 @@ __all__ = [
     "CardProblem",
     "Checked",
     "Corrections",
+    "Divided",
     "Estimate",
     "PredictConfig",
     "Prediction",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODING", "PredictConfig"]
 
-DECODING = ("foreground_threshold", "seed_threshold", "peak_threshold", "min_size")
+DECODING = ("foreground_threshold", "min_prominence", "peak_threshold", "min_size")
 """Settings that turn maps into labels: each model has its own."""
 
 
@@ -40,8 +40,9 @@ class PredictConfig(BaseModel):
     they are as large as those that the model was trained on. None: not rescaled."""
     foreground_threshold: float | None = Field(default=None, gt=0, lt=1)
     """Voxels with a foreground map above this belong to objects. None: the model's."""
-    seed_threshold: float | None = Field(default=None, gt=0, lt=1)
-    """Lower merges objects, higher splits them. None: the model's."""
+    min_prominence: float | None = Field(default=None, gt=0, lt=1)
+    """Objects are divided where the distance maps dip between two peaks by this share of the lower one: lower divides
+    more, higher merges. None: the model's."""
     peak_threshold: float | None = Field(default=None, ge=0, lt=1)
     """Objects that the network is less sure of are left out: those whose distance maps stay below this. None: the
     model's."""

@@ -45,9 +45,9 @@ class Decoded:
 def decode(maps: NDArray[Any], decoder: DecoderSpec) -> NDArray[np.int32]:
     """Make labels from the maps of one plane or volume.
 
-    Instances are split in this order: the connected components of the foreground; in each, the seeds, which
-    are the peaks of both distance maps; a component with fewer than two seeds is one object, the others are
-    divided by a watershed; what has no distinct peak is no object. All of it looks at the component alone, so it is
+    Instances are split in this order: the connected components of the foreground; in each, the peaks of both distance
+    maps with their basins, from a watershed; basins are joined unless the distance dips enough between them
+    (`split`); what has no distinct peak is no object. All of it looks at the component alone, so it is
     always split the same way, whatever lies beside it.
 
     Parameters
@@ -168,7 +168,7 @@ class _Decoding:
         self, number: int, box: Box, inside: NDArray[np.bool_], inward: NDArray[np.float32], labels: NDArray[np.int32]
     ) -> None:
         at_edge = [(s.start == 0, s.stop == n) for s, n in zip(box, self.grid.shape, strict=True)]
-        parts = split(inside, inward, at_edge, self.decoder.seed_threshold, self.decoder.peak_threshold)
+        parts = split(inside, inward, at_edge, self.decoder.min_prominence, self.decoder.peak_threshold)
         count = int(parts.max(initial=0))
         if count < 2:
             self.peak[0][number] = inward[inside].max()
@@ -185,7 +185,7 @@ class _Decoding:
             lambda wide: (self._component(wide) == number, self._inward(wide)),
             box,
             self.grid.shape,
-            self.decoder.seed_threshold,
+            self.decoder.min_prominence,
             self.largest,
         )
         start = self.count

@@ -9,13 +9,14 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.errors import ImageError
+from napari_unet.prediction.splitting import Basins, smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_VIEW", "check_view", "outline", "shrink"]
+__all__ = ["LARGEST_VIEW", "Divided", "check_view", "outline", "shrink"]
 
 LARGEST_VIEW = 50_000_000
 """Pixels of a view that can be predicted at once."""
@@ -75,6 +76,34 @@ def outline(foreground: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
     inside = foreground > threshold
     rim: NDArray[np.bool_] = inside & ~ndi.binary_erosion(inside, border_value=1) if inside.ndim != 2 else _rim(inside)
     return rim
+
+
+class Divided:
+    """The objects of a view at one foreground threshold; their outlines follow prominence and certainty at once.
+
+    Parameters
+    ----------
+    foreground, inward : ndarray of float32
+        ``YX``: the foreground map, and the smaller of both distance maps.
+    threshold : float
+        Of the foreground.
+    """
+
+    def __init__(self, foreground: NDArray[np.float32], inward: NDArray[np.float32], threshold: float) -> None:
+        self.threshold = threshold
+        inside = foreground > threshold
+        inward = np.where(inside, inward, 0)
+        self._basins = Basins(inside, inward, smoothed(inside, inward, [(True, True)] * 2))
+
+    def outlines(self, prominence: float, peak: float) -> NDArray[np.bool_]:
+        """Return the rim of each object that is sure enough."""
+        labels = self._basins.objects(prominence, peak, unsure=False)
+        rim = np.zeros(labels.shape, bool)
+        for before, after in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+            differs = labels[before] != labels[after]
+            rim[before] |= differs
+            rim[after] |= differs
+        return rim & (labels > 0)
 
 
 def _rim(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

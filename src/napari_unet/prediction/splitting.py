@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_unet.prediction.components import Box
 
-__all__ = ["highest", "split", "split_in_windows"]
+__all__ = ["Basins", "highest", "smoothed", "split", "split_in_windows"]
 
 _SMOOTHING = 1.0
 """Sigma in voxels. Removes single-voxel peaks of the distance maps, which would become seeds of their own."""
@@ -26,17 +26,65 @@ _REACH = 4
 """How far the smoothing reaches, in voxels."""
 
 
+class Basins:
+    """Every peak of the distance with its basin; which of them are one object is quickly told for any prominence.
+
+    Two basins are one object unless the distance dips between them by a share of the lower peak: a share, because a
+    network that is less sure draws all distances lower.
+
+    Parameters
+    ----------
+    inside : ndarray of bool
+        ``(Z)YX``: where the foreground is.
+    inward : ndarray of float32
+        Distance to the boundary or from the rim, the smaller of both.
+    smooth : ndarray of float32
+        The same without single-voxel peaks, which would have basins of their own.
+
+    References
+    ----------
+    .. [1] Najman, Schmitt: Geodesic saliency of watershed contours and hierarchical segmentation, PAMI 1996.
+    """
+
+    def __init__(self, inside: NDArray[np.bool_], inward: NDArray[np.float32], smooth: NDArray[np.float32]) -> None:
+        everywhere = np.ones((3,) * inside.ndim)
+        tops, count = ndi.label(inside & (ndi.maximum_filter(smooth, 3) == smooth), everywhere)
+        self._basins = watershed(-smooth, tops, mask=inside) if count > 1 else inside.astype(np.int32)
+        self._peaks = highest(inward, self._basins, count)
+        self._heights = highest(smooth, self._basins, count)
+        self._saddles = _saddles(self._basins, smooth) if count > 1 else []
+
+    def objects(self, prominence: float, peak: float = 0.0, *, unsure: bool = True) -> NDArray[Any]:
+        """Return the objects, by numbers above 0; zeros where there is one at most.
+
+        Parameters
+        ----------
+        prominence : float
+            How deep the distance has to dip between two objects, 0 to 1.
+        peak : float
+            A basin that reaches nowhere above this is no object of its own beside one that does.
+        unsure : bool
+            Whether objects without any basin that does are returned too.
+        """
+        sure = self._peaks > peak
+        groups = _grouped(self._heights, self._saddles, sure, 1 - prominence)
+        if unsure and groups.max() < 2:
+            return np.zeros(self._basins.shape, np.int32)
+        kept = groups if unsure else np.where(np.isin(groups, groups[sure]), groups, 0)
+        return np.asarray(kept[self._basins])
+
+
 def split(
     inside: NDArray[np.bool_],
     inward: NDArray[np.float32],
     at_edge: list[tuple[bool, bool]],
-    threshold: float,
+    prominence: float,
     peak: float = 0.0,
 ) -> NDArray[Any]:
     """Return the parts of one component, numbered from 1; zeros where it is a single object.
 
     The smoothing sees nothing beside the component, but its mirror image beyond the edge of an image that
-    cuts it. A seed that reaches nowhere above `peak` makes no part of its own beside one that does.
+    cuts it.
 
     Parameters
     ----------
@@ -46,25 +94,62 @@ def split(
         Distance to the boundary or from the rim, the smaller of both, there.
     at_edge : list of (bool, bool)
         For each axis whether the box starts and ends at the edge of the image.
-    threshold : float
-        Seeds are where the smoothed distance is above this.
-    peak : float
-        Distance that a seed has to exceed somewhere.
+    prominence, peak : float
+        As for `Basins.objects`.
     """
     inward = np.where(inside, inward, 0)
-    if inward.max() <= threshold:
-        return np.zeros(inside.shape, np.int32)
+    return Basins(inside, inward, smoothed(inside, inward, at_edge)).objects(prominence, peak)
+
+
+def smoothed(
+    inside: NDArray[np.bool_], inward: NDArray[np.float32], at_edge: list[tuple[bool, bool]]
+) -> NDArray[np.float32]:
+    """Return the distance smoothed, 0 outside; parameters are those of `split`."""
     margin = [tuple(0 if cut else _REACH for cut in sides) for sides in at_edge]
     smooth = ndi.gaussian_filter(np.pad(inward, margin), _SMOOTHING, radius=_REACH)
     crop = tuple(slice(before, before + n) for (before, _), n in zip(margin, inside.shape, strict=True))
-    peaks = smooth[crop]
-    seeds, count = ndi.label(inside & (peaks > threshold))
-    if count > 1:
-        sure = highest(inward, seeds, count) > peak
-        seeds, count = np.where(sure, sure.cumsum(), 0)[seeds], int(sure.sum())
-    if count < 2:
-        return np.zeros(inside.shape, np.int32)
-    return np.asarray(watershed(-peaks, seeds, mask=inside))
+    return np.where(inside, smooth[crop], np.float32(0))
+
+
+def _saddles(basins: NDArray[Any], height: NDArray[np.float32]) -> list[tuple[float, int, int]]:
+    """Return for each two neighbouring basins the highest way from one to the other, the highest first."""
+    ways = []
+    for axis in range(basins.ndim):
+        before, after = ((slice(None),) * axis + (cut,) for cut in (slice(None, -1), slice(1, None)))
+        one, other = basins[before], basins[after]
+        beside = (one != other) & (one > 0) & (other > 0)
+        pair = np.sort([one[beside], other[beside]], axis=0)
+        ways.append(np.stack([*pair, np.minimum(height[before], height[after])[beside]]))
+    one, other, level = np.concatenate(ways, axis=1)
+    order = np.lexsort((-level, other, one))
+    one, other, level = one[order], other[order], level[order]
+    first = np.ones(len(one), bool)
+    first[1:] = (one[1:] != one[:-1]) | (other[1:] != other[:-1])
+    return sorted(
+        zip(level[first].tolist(), one[first].astype(int), other[first].astype(int), strict=True), reverse=True
+    )
+
+
+def _grouped(
+    heights: NDArray[np.float32], saddles: list[tuple[float, int, int]], sure: NDArray[np.bool_], share: float
+) -> NDArray[np.int32]:
+    """Return the object of each basin, from 1; that of basin 0, which is none, is 0."""
+    parent = list(range(len(heights)))
+    top, is_sure = heights.tolist(), sure.tolist()
+
+    def root(basin: int) -> int:
+        while parent[basin] != basin:
+            parent[basin] = parent[parent[basin]]
+            basin = parent[basin]
+        return basin
+
+    for saddle, *pair in saddles:
+        # the lower of both joins the other, and what is sure takes what is not
+        lower, higher = sorted(map(root, pair), key=lambda basin: (is_sure[basin], top[basin]))
+        if lower != higher and (not is_sure[lower] or saddle >= share * min(top[lower], top[higher])):
+            parent[lower] = higher
+    roots = np.array([root(basin) for basin in range(len(heights))])
+    return np.unique(roots, return_inverse=True)[1].astype(np.int32)
 
 
 def highest(values: NDArray[np.float32], parts: NDArray[Any], count: int) -> NDArray[np.float32]:
@@ -79,7 +164,7 @@ def split_in_windows(
     read: Callable[[Box], tuple[NDArray[np.bool_], NDArray[np.float32]]],
     box: Box,
     shape: tuple[int, ...],
-    threshold: float,
+    prominence: float,
     voxels: int,
 ) -> Generator[tuple[Box, NDArray[np.int64]], None, NDArray[np.int64]]:
     """Split a component that is too large to be split whole, in windows that overlap.
@@ -95,7 +180,7 @@ def split_in_windows(
         Bounding box of the component.
     shape : tuple of int
         Of the image.
-    threshold : float
+    prominence : float
         As for `split`.
     voxels : int
         Most that a window may have.
@@ -118,7 +203,7 @@ def split_in_windows(
             slice(max(0, s.start - overlap), min(n, s.stop + overlap)) for s, n in zip(core, shape, strict=True)
         )
         inside, inward = read(wide)
-        labels = _window_labels(inside, inward, threshold) + total * inside
+        labels = _window_labels(inside, inward, prominence) + total * inside
         total = max(total, int(labels.max(initial=0)))
         inner = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, wide, strict=True))
         for axis in range(len(shape)):
@@ -134,13 +219,13 @@ def split_in_windows(
     return joined(pairs, total + 1)
 
 
-def _window_labels(inside: NDArray[np.bool_], inward: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+def _window_labels(inside: NDArray[np.bool_], inward: NDArray[np.float32], prominence: float) -> NDArray[np.int64]:
     pieces, count = ndi.label(inside)
     labels: NDArray[np.int64] = pieces.astype(np.int64)
     for number, found in enumerate(ndi.find_objects(pieces), start=1):
         # beyond the window it goes on: mirrored there, as at the edge of the image
         at_edge = [(s.start == 0, s.stop == n) for s, n in zip(found, pieces.shape, strict=True)]
-        parts = split(pieces[found] == number, inward[found], at_edge, threshold)
+        parts = split(pieces[found] == number, inward[found], at_edge, prominence)
         labels[found][parts > 1] = count + parts[parts > 1] - 1
         count += int(parts.max(initial=1)) - 1
     return labels

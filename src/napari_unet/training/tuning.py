@@ -24,15 +24,16 @@ MAX_TUNED_VOXELS = 1_000_000
 """So many are looked at: it takes about ten seconds on one core."""
 
 _LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_SEEDS = (0.3, 0.4, 0.45, 0.5, 0.6)
-_PEAKS = (0.0, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+_PROMINENCES = (0.15, 0.2, 0.25, 0.3, 0.4)
+_PEAKS = (0.0, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7)
 _SETTINGS: dict[str, tuple[tuple[str, ...], ...]] = {
     # where two objects part and what is none depend on each other: both at once, and first
-    "seeded_watershed": (("seed_threshold", "peak_threshold"), ("min_size",), ("foreground_threshold",)),
+    "seeded_watershed": (("min_prominence", "peak_threshold"), ("min_size",), ("foreground_threshold",)),
     "components": (("min_size",), ("foreground_threshold",)),
 }
-_GAIN = 0.005
-"""A setting is changed where the score rises by more."""
+_GAIN = 0.02
+"""A setting is changed where the score rises by more: on a few dozen objects less is chance, and the settings of the
+model it started from suit images that nothing is known of."""
 
 _UNKNOWN = 0.1
 """What an object counts that was found where nothing is checked, beyond as many as with the old settings: some may be
@@ -89,7 +90,7 @@ def _choices(names: tuple[str, ...], decoder: DecoderSpec, sizes: NDArray[np.int
     """Return the values to try instead of those of `decoder`, the nearest first."""
     small = float(np.percentile(sizes, 5))
     levels: dict[str, tuple[float, ...]] = {
-        "seed_threshold": _SEEDS,
+        "min_prominence": _PROMINENCES,
         "peak_threshold": _PEAKS,
         "min_size": tuple(int(small / part) for part in (8, 4, 2)),
         "foreground_threshold": _LEVELS,
