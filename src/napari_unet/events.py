@@ -83,7 +83,7 @@ class Notice:
         In the user's words.
     kind : str
         For programs, where several can come: ``"out_of_memory"``, ``"went_back"``, ``"device"``, ``"no_gain"``,
-        ``"resumed"``, ``"checkpoint"``.
+        ``"resumed"``, ``"checkpoint"``, ``"epochs"``.
     """
 
     message: str

@@ -254,6 +254,27 @@ def test_minutes_are_a_budget_too(tiny_spec: MakeSpec, quick: Quick, disc_sample
     assert len(losses(trained)) == 1
 
 
+def test_few_objects_end_a_training_before_its_minutes(
+    tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples
+) -> None:
+    sample = disc_samples(1)[0]
+    status = np.where(np.isin(sample.labels, (0, 3, 5)), 1, 0).astype(np.uint8)  # two of the twelve
+    few = Annotated(sample.image, sample.labels, status, name=sample.name)
+    begun = train([sample], quick(steps=1), spec=tiny_spec()).model
+    events, trained = drain(iter_fine_tune(begun, [few], quick(steps=None, minutes=60, epochs=7)))
+    assert len(losses(trained)) == round(7 * 2 / (4 * 0.7))
+    assert [event.kind for event in events if isinstance(event, Notice)] == ["epochs"]
+    assert "each of 2 checked objects was seen 7 times" in events[-1].message
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert steps[-1].fraction == 1
+    assert [step.seconds_left < 3600 for step in steps] == [True] * len(steps)
+    # steps that were asked for are taken
+    _, trained = drain(iter_fine_tune(begun, [few], quick(steps=6)))
+    assert len(losses(trained)) == 6
+    assert trained.recipe.epochs is None
+    assert drain(iter_fine_tune(begun, [few], quick(steps=None, minutes=1e-5)))[1].recipe.epochs == 120
+
+
 def test_best_weights_on_held_out_images_are_kept(tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples) -> None:
     samples = disc_samples(6)
     events, trained = drain(iter_train(samples, quick(steps=24, validation=0.3), spec=tiny_spec()))

@@ -42,7 +42,10 @@ class TrainPanel(Section):
         self.minutes.setObjectName("minutes")
         self.minutes.addItems([f"{n} min" for n in _MINUTES])
         self.minutes.setCurrentText("5 min")
-        self.minutes.setToolTip("How long to train. You can stop at any time and keep what was learned.")
+        self.minutes.setToolTip(
+            "How long to train at most; with few corrections it ends earlier. You can stop at any time and keep what "
+            "was learned."
+        )
         self.base = narrow(QComboBox())
         self.base.setObjectName("base_model")
         self.base.setToolTip(

@@ -1,4 +1,4 @@
-"""Minutes or steps: how much of a training is done, and when to validate."""
+"""Minutes, steps or epochs: how much of a training is done, and when to validate."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ __all__ = ["Budget"]
 
 
 class Budget:
-    """Minutes or steps, whichever was asked for."""
+    """Minutes or steps, whichever was asked for.
 
-    def __init__(self, config: TrainConfig) -> None:
+    Parameters
+    ----------
+    config : TrainConfig
+    most : int, optional
+        Steps after which it is used up in any case.
+    """
+
+    def __init__(self, config: TrainConfig, most: int | None = None) -> None:
         self._steps = config.steps
+        self._most = most
         self._seconds = 60 * (config.minutes or 5.0)
         self._start = time.monotonic()
         self._done = 0
@@ -34,7 +42,13 @@ class Budget:
     def fraction(self) -> float:
         """Share of the budget that is used, 0 to 1."""
         used = self._done / self._steps if self._steps else self.elapsed / self._seconds
-        return min(1.0, used)
+        return min(1.0, max(used, self._done / self._most if self._most else 0.0))
+
+    @property
+    def is_at_most(self) -> bool:
+        """Whether it is used up before the minutes or steps that were asked for."""
+        asked_for = self._done >= self._steps if self._steps else self.elapsed >= self._seconds
+        return self._most is not None and self._done >= self._most and not asked_for
 
     @property
     def left(self) -> float:
@@ -44,9 +58,9 @@ class Budget:
     @property
     def seconds_left(self) -> float:
         """Estimate of the time that is left."""
-        if self._steps is None:
-            return self._seconds * self.left
-        return self.elapsed / max(1, self._done) * (self._steps - self._done)
+        steps = min((n for n in (self._steps, self._most) if n is not None), default=None)
+        to_go = float("inf") if steps is None else self.elapsed / max(1, self._done) * max(0, steps - self._done)
+        return to_go if self._steps else min(to_go, max(0.0, self._seconds - self.elapsed))
 
     def begin(self) -> None:
         """Start the clock."""

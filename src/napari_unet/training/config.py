@@ -20,9 +20,13 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     minutes: float | None = Field(default=None, gt=0)
-    """How long to train. Give minutes or steps; neither: 5 minutes."""
+    """How long to train at most. Give minutes or steps; neither: 5 minutes."""
     steps: int | None = Field(default=None, ge=1)
     """How many steps to train: with the same seed, device and threads the result is the same."""
+    epochs: int | None = Field(default=None, ge=1)
+    """How often each checked object is drawn at most; then the training ends, whatever time is left. None: 120 where a
+    model is trained further for some minutes, else no limit. Ten objects are learned by heart soon, and what lies
+    between them gets worse from then on (docs/training.md)."""
     batch: int | None = Field(default=None, ge=1)
     """Patches per step. None: 8 from scratch, 4 for fine-tuning: in the first minutes it is the number of steps that
     counts."""

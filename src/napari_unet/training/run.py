@@ -16,7 +16,7 @@ from napari_unet.prediction import PredictConfig, pick_device, thread_count, thr
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from napari_unet.training.mistakes import find_mistakes
-from napari_unet.training.sampling import make_fields
+from napari_unet.training.sampling import BACKGROUND_SHARE, make_fields, object_count
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.trust import is_trusted
 from napari_unet.training.validation import hold_out, score
@@ -136,7 +136,7 @@ class Run:
 
     def events(self) -> Iterator[Event]:
         """Train; yields what happens."""
-        budget = Budget(self._config)
+        budget = Budget(self._config, self._most_steps())
         yield from self._prepare(budget)
         try:
             yield from self._steps(budget)
@@ -144,6 +144,14 @@ class Run:
             # whoever drains it goes away, a window that is closed for example: it can go on from here
             list(self._save(budget))
             raise
+
+    def _most_steps(self) -> int | None:
+        """Return the steps in which each object is drawn as often as it may be."""
+        config, objects = self._config, sum(map(object_count, self.fields))
+        if config.epochs is None or not objects:
+            return None
+        per_step = (config.batch or 1) * (1 - BACKGROUND_SHARE)
+        return max(1, round(config.epochs * objects / per_step))
 
     def result(self) -> Model:
         """Return the best weights on the held-out areas, else the last ones."""
@@ -217,6 +225,15 @@ class Run:
             if not ended and time.monotonic() >= saved_at + CHECKPOINT_SECONDS:
                 yield from self._save(budget)
                 saved_at = time.monotonic()
+        if budget.is_at_most and not ended:
+            objects = sum(map(object_count, self.fields))
+            yield from self._note(
+                Notice(
+                    f"Ended early: each of {objects} checked objects was seen {self._config.epochs} times, more would "
+                    "teach them by heart. Check others, and paint some background, to teach it more.",
+                    "epochs",
+                )
+            )
 
     def _note(self, *events: Event) -> Iterator[Event]:
         for event in events:

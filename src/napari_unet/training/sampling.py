@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["Field", "PatchSampler", "Place", "make_fields"]
+__all__ = ["BACKGROUND_SHARE", "Field", "PatchSampler", "Place", "make_fields", "object_count"]
 
-_BACKGROUND_SHARE = 0.3
+BACKGROUND_SHARE = 0.3
+"""Share of the patches that are drawn around background, where there is one class beside it."""
+
 _MISTAKE = -1
 _MAX_POINTS = 200_000
 
@@ -146,6 +148,11 @@ def make_fields(
     return fields
 
 
+def object_count(field: Field) -> int:
+    """Return how many checked objects there are in a field."""
+    return int(np.count_nonzero(np.unique(field.targets.objects[field.checked])))
+
+
 def _rescaled(
     pixels: NDArray[np.float32], labels: NDArray[Any], status: NDArray[np.uint8], scale: float
 ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.uint8]]:
@@ -254,7 +261,7 @@ def _shares(kinds: Sequence[int], favour_mistakes: float) -> NDArray[np.float64]
     """Return how much of the patches each kind gets."""
     classes = sum(kind > 0 for kind in kinds)
     mistakes = favour_mistakes if _MISTAKE in kinds else 0.0
-    background = min(_BACKGROUND_SHARE, 1 / (classes + 1)) if 0 in kinds else 0.0
+    background = min(BACKGROUND_SHARE, 1 / (classes + 1)) if 0 in kinds else 0.0
     share = {_MISTAKE: mistakes, 0: (1 - mistakes) * background}
     rest = (1 - mistakes) * (1 - background) / classes
     return np.array([share.get(kind, rest) for kind in kinds])

@@ -13,6 +13,7 @@ import torch
 from napari_unet.events import Score
 from napari_unet.prediction import PredictConfig, activate, decode, tiled_forward
 from napari_unet.training.metrics import Matches, iou, match_at
+from napari_unet.training.sampling import object_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +108,7 @@ def hold_out(
     groups: dict[str, list[Field]] = defaultdict(list)
     for field in fields:
         groups[field.group].append(field)
-    wanted = max(MIN_HELD_OUT_OBJECTS, fraction * sum(map(_object_count, fields)))
+    wanted = max(MIN_HELD_OUT_OBJECTS, fraction * sum(map(object_count, fields)))
     if fraction <= 0:
         return list(fields), []
     names = list(groups)
@@ -118,7 +119,7 @@ def hold_out(
         rest = [field for name in names if name not in chosen for field in groups[name]]
     else:
         rest, held = _hold_out_blocks(groups, wanted, margin, rng)
-    enough = sum(map(_object_count, held)) >= MIN_HELD_OUT_OBJECTS
+    enough = sum(map(object_count, held)) >= MIN_HELD_OUT_OBJECTS
     return (rest, held) if enough and _teach_both(rest) else (list(fields), [])
 
 
@@ -174,7 +175,7 @@ def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], dec
         else:
             precisions.append(matches(field, labels, 0.5)[0].average_precision)
         overlaps.append(iou(np.where(field.checked, field.targets.classes, 0), np.where(field.checked, labels, 0)))
-    return Score(float(np.mean(precisions)), float(np.mean(overlaps)), sum(map(_object_count, fields)))
+    return Score(float(np.mean(precisions)), float(np.mean(overlaps)), sum(map(object_count, fields)))
 
 
 def compare(
@@ -248,17 +249,12 @@ def _mean_class_iou(field: Field, labels: NDArray[Any]) -> float:
     return float(np.mean([iou(truth == number, labels == number) for number in np.union1d(truth, labels)]))
 
 
-def _object_count(field: Field) -> int:
-    ids = np.unique(field.targets.objects[field.checked])
-    return int(np.count_nonzero(ids))
-
-
 def _is_complete(field: Field) -> bool:
     return bool(field.checked.mean() > 0.95)
 
 
 def _complete_objects(field: Field) -> int:
-    return _object_count(field) if _is_complete(field) else 0
+    return object_count(field) if _is_complete(field) else 0
 
 
 def _teach_both(fields: Sequence[Field]) -> bool:
@@ -295,12 +291,12 @@ def _hold_out_blocks(
                 break
             gap = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(block, margin, strict=True))
             without = [field.without(gap) for field in rest[name]]
-            if sum(map(_object_count, without)) < 0.5 * sum(map(_object_count, fields)):
+            if sum(map(object_count, without)) < 0.5 * sum(map(object_count, fields)):
                 continue
             rest[name] = without
             parts = [_only(field, block, gap) for field in fields if field.checked[block].any()]
             held += parts
-            count += sum(map(_object_count, parts))
+            count += sum(map(object_count, parts))
     return [field for fields in rest.values() for field in fields], held
 
 
