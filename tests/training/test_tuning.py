@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
 from napari_unet import Annotated, ModelSpec, NetworkSpec
 from napari_unet.models import DecoderSpec
+from napari_unet.prediction import decode
 from napari_unet.training.sampling import Field, make_fields
 from napari_unet.training.targets import instance_targets
 from napari_unet.training.tuning import tune_decoder
@@ -75,6 +77,21 @@ def test_what_is_not_checked_moves_no_threshold() -> None:
     status = np.where(labels > 0, 1, 0).astype(np.uint8)
     decoder = DecoderSpec(min_size=0)
     assert tune_decoder([with_debris(labels)], [field_of(labels, status)], decoder) == decoder
+
+
+def test_objects_where_nothing_is_checked_are_as_large_as_those_that_are() -> None:
+    labels = np.kron(dots((48, 48), 12), np.ones((4, 4), np.int32))
+    status = np.where((labels > 0) & (labels <= 8), 1, 0).astype(np.uint8)
+    maps = ideal_maps(labels)
+    maps[0][labels == 0] = 0.1
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        middle = (box[1].start + box[1].stop) // 2
+        if number > 8:
+            maps[1:, box[0], middle - 1 : middle + 2] *= 0.45  # a dip through each that is not checked
+    decoder = DecoderSpec(min_size=0, min_prominence=0.1)
+    assert decode(maps, decoder).max() > labels.max()
+    tuned = tune_decoder([maps], [field_of(labels, status)], decoder)
+    assert decode(maps, tuned).max() == labels.max()
 
 
 def test_one_object_more_is_not_worth_many_where_nothing_is_checked() -> None:

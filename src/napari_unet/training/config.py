@@ -24,7 +24,7 @@ class TrainConfig(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     """How many steps to train: with the same seed, device and threads the result is the same."""
     epochs: int | None = Field(default=None, ge=1)
-    """How often each checked object is drawn at most; then the training ends, whatever time is left. None: 120 where a
+    """How often each checked object is drawn at most; then the training ends, whatever time is left. None: 250 where a
     model is trained further for some minutes, else no limit. Ten objects are learned by heart soon, and what lies
     between them gets worse from then on (docs/training.md)."""
     batch: int | None = Field(default=None, ge=1)

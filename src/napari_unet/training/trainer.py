@@ -39,7 +39,7 @@ __all__ = ["Trainer"]
 _REMEMBER_EVERY = 20
 _MAX_FAILURES = 6
 _RATE_AFTER_FAILURE = 0.3
-_EPOCHS = 120
+_EPOCHS = 250
 
 
 @dataclass(frozen=True)

@@ -24,20 +24,24 @@ MAX_TUNED_VOXELS = 1_000_000
 """So many are looked at: it takes about ten seconds on one core."""
 
 _LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_PROMINENCES = (0.15, 0.2, 0.25, 0.3, 0.4)
-_PEAKS = (0.0, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7)
+_PROMINENCES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+_PEAKS = (0.0, 0.4, 0.5, 0.55, 0.6, 0.65)
 _SETTINGS: dict[str, tuple[tuple[str, ...], ...]] = {
-    # where two objects part and what is none depend on each other: both at once, and first
-    "seeded_watershed": (("min_prominence", "peak_threshold"), ("min_size",), ("foreground_threshold",)),
-    "components": (("min_size",), ("foreground_threshold",)),
+    # where two objects part and what is none depend on each other: both at once
+    "seeded_watershed": (("foreground_threshold",), ("min_prominence", "peak_threshold"), ("min_size",)),
+    "components": (("foreground_threshold",), ("min_size",)),
 }
-_GAIN = 0.02
+_GAIN = 0.01
 """A setting is changed where the score rises by more: on a few dozen objects less is chance, and the settings of the
 model it started from suit images that nothing is known of."""
 
 _UNKNOWN = 0.1
 """What an object counts that was found where nothing is checked, beyond as many as with the old settings: some may be
 objects, but a hundred more are not."""
+
+_SIZE = 0.1
+"""What it costs where objects that were found where nothing is checked are twice or half as large as those checked:
+pieces, debris and whole colonies are told by that, though nobody has said that they are wrong."""
 
 _OBJECTS = 5
 """Fewer tell nothing."""
@@ -73,14 +77,15 @@ def tune_decoder(
     sizes = _whole_objects(fields)
     if len(sizes) < _OBJECTS:
         return decoder
-    best, expected = _value(maps, fields, decoder)
+    typical = float(np.median(np.log2(sizes)))
+    best, expected = _value(maps, fields, decoder, typical)
     for names in _SETTINGS.get(decoder.kind, ()):
         start, own = decoder, best
         for values in _choices(names, start, sizes):
             if give_up is not None and give_up():
                 return decoder
             candidate = start.model_copy(update=dict(zip(names, values, strict=True)))
-            score, _ = _value(maps, fields, candidate, expected)
+            score, _ = _value(maps, fields, candidate, typical, expected)
             if score > max(best, own + _GAIN):
                 decoder, best = candidate, score
     return decoder
@@ -105,28 +110,37 @@ def _choices(names: tuple[str, ...], decoder: DecoderSpec, sizes: NDArray[np.int
 
 def _whole_objects(fields: Sequence[Field]) -> NDArray[np.int64]:
     """Return the sizes of the checked objects, in voxels; in fields of patches that cut them, of what is there."""
-    counts = []
-    for field in fields:
-        numbers, sizes = np.unique(field.targets.objects[field.checked], return_counts=True)
-        counts.append(sizes[numbers > 0])
+    counts = [_sizes(field.targets.objects[field.checked]) for field in fields]
     return np.concatenate(counts) if counts else np.empty(0, np.int64)
 
 
 def _value(
-    maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], decoder: DecoderSpec, expected: int | None = None
+    maps: Sequence[NDArray[np.float32]],
+    fields: Sequence[Field],
+    decoder: DecoderSpec,
+    typical: float,
+    expected: int | None = None,
 ) -> tuple[float, int]:
     """Return the AP at both thresholds, over all objects together, and how many were found where nothing is checked.
 
-    More of these than `expected` count a little; None: however many there are.
+    More of these than `expected` cost a little (None: however many there are), and so does it where they differ in size
+    from those checked, which are `typical`: the binary logarithm of their voxels.
     """
-    hits = total = unknown = 0
+    hits = total = 0
+    others = []
     for one, field in zip(maps, fields, strict=True):
         labels = decode(one, decoder)
-        both = matches(field, labels, 0.5, 0.75)
-        for found in both:
+        for found in matches(field, labels, 0.5, 0.75):
             hits += sum(found.found.values())
             total += len(found.found) + found.false_positives
-        unknown += int(labels.max(initial=0)) - sum(both[0].found.values()) - both[0].false_positives
-    beyond = 0 if expected is None else max(0, unknown - expected)
+        others.append(_sizes(np.where(field.checked, 0, labels)))
+    unknown = np.concatenate(others)
+    beyond = 0 if expected is None else max(0, len(unknown) - expected)
     most = total + 2 * _UNKNOWN * beyond
-    return (hits / most if most else 1.0), unknown
+    differ = abs(float(np.median(np.log2(unknown))) - typical) if len(unknown) >= _OBJECTS else 0.0
+    return (hits / most if most else 1.0) - _SIZE * differ, len(unknown)
+
+
+def _sizes(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    sizes: NDArray[np.int64] = np.bincount(labels[labels > 0])
+    return sizes[sizes > 0]
