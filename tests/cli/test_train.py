@@ -290,7 +290,7 @@ def test_classes_need_names_that_fit(
 @pytest.mark.parametrize(
     ("image", "labels"),
     [("{}.tif", "{}_masks.tif"), ("{}.tif", "{}_cp_masks.png"), ("{}_img.png", "{}_masks.png"),
-     ("{}.ome.tif", "{}-labels.ome.tif")],
+     ("{}_img.png", "{}_img_cp_masks.png"), ("{}.tif", "{}_label.tif"), ("{}.ome.tif", "{}-labels.ome.tif")],
 )  # fmt: skip
 @pytest.mark.parametrize("given", [0, 1])
 def test_labels_beside_their_images(

@@ -61,7 +61,7 @@ def pairs_of(folder, *labels):
     [
         "img_2_masks.tif", "img_2_cp_masks.png", "img_2_RoiSet.zip", "img_2.zip", "img_2_masks.ome.zarr",
         "img_2-labels.ome.tif", "labels/img_2.tif", "masks/img_2_mask.tif", "Masks/IMG_2.tif", "../labels/img_2.tif",
-        "../rois/img_2.zip",
+        "../rois/img_2.zip", "img_2_Masks.tif", "img_2_label.tif",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("as_truth", [False, True])
@@ -95,6 +95,13 @@ def test_labels_of_the_same_names_in_a_folder_that_is_chosen(folder, tmp_path):
     ]
     assert pairs_of(folder, folder) == [], "an image is not its own labels"
     assert pairs_of(folder, tmp_path / "gone") == []
+
+
+@pytest.mark.parametrize("name", ["img_2_masks.tif", "img_2_img_cp_masks.tif", "labels/img_2.tif"])
+def test_images_that_say_so_in_their_names(folder, name):
+    (folder / "img_2.tif").rename(folder / "img_2_img.tif")
+    write(folder / name, TWO)
+    assert [(a.name, b.name) for a, b in pairs_of(folder)] == [("img_2_img.tif", name.split("/")[-1])]
 
 
 def test_labels_that_do_not_fit_are_told_and_the_others_are_taken(folder):

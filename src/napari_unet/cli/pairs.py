@@ -12,11 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["pairs", "read_labels"]
 
-_LABEL_ENDINGS = ("-labels", "_labels", "_cp_masks", "_masks", "_mask")
-"""What other programs, and this one, put behind the name of an image to name its labels."""
-
-_IMAGE_ENDING = "_img"
-
 
 def pairs(images: Path, labels: Path | None = None) -> list[tuple[Path, Path]]:
     """Return each image with the labels of the same name, where ``_masks`` or the like may follow the name.
@@ -51,15 +46,15 @@ def read_labels(path: Path) -> Any:
 
 
 def _beside(folder: Path) -> list[tuple[Path, Path]]:
-    from napari_unet.images import image_files, image_stem
+    from napari_unet.images import LABEL_ENDINGS, image_files, image_stem, is_named_as_labels
 
     files = image_files([folder])  # predictions that lie beside their images are none of these: they are no truth
-    marked = [path for path in files if image_stem(path).casefold().endswith(_LABEL_ENDINGS)]
+    marked = [path for path in files if is_named_as_labels(image_stem(path))]
     plain = [path for path in files if path not in marked]
     if not marked:
         marked = [path for path in image_files([folder], own_labels=True) if path not in files]
     if not marked or not plain:
-        endings = ", ".join(f"name{ending}" for ending in _LABEL_ENDINGS)
+        endings = ", ".join(f"name{ending}" for ending in LABEL_ENDINGS)
         what = "labels" if plain else "images"
         raise ConfigError(
             f"There are no {what} in {folder}. Labels beside their images are told by their names: {endings}. Rename "
@@ -87,10 +82,6 @@ def _matched(images: list[Path], labels: Iterable[Path], where: str) -> list[tup
 
 def _name(path: Path) -> str:
     """Return the name that an image and its labels share."""
-    from napari_unet.images import image_stem
+    from napari_unet.images import image_stem, shared_stem
 
-    stem = image_stem(path)
-    for ending in (*_LABEL_ENDINGS, _IMAGE_ENDING):
-        if stem.casefold().endswith(ending) and len(stem) > len(ending):
-            return stem[: -len(ending)]
-    return stem
+    return shared_stem(image_stem(path))

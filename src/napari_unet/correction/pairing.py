@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.images import IMAGE_SUFFIXES, image_stem
+from napari_unet.images import IMAGE_SUFFIXES, image_stem, label_stems, shared_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["ROI_SUFFIXES", "find_label_pairs", "is_label_of"]
+__all__ = ["ROI_SUFFIXES", "find_label_pairs"]
 
 ROI_SUFFIXES = (".roi", ".zip")
 
-_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "-labels")
 _ROI_ENDINGS = ("_rois", "-rois", "_roiset")
 _FOLDERS = ("labels", "masks", "rois")
 
@@ -47,11 +46,6 @@ def find_label_pairs(images: Iterable[Path], folder: Path | None = None) -> list
     return pairs
 
 
-def is_label_of(stem: str, stems: Collection[str]) -> bool:
-    """Return whether a file of that name holds the labels of one of those names."""
-    return any(stem.endswith(ending) and stem.removesuffix(ending) in stems for ending in _ENDINGS)
-
-
 def _label_folders(image: Path) -> list[Path]:
     found = []
     for home in (image.parent, image.parent.parent):
@@ -70,7 +64,9 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
 
 def _labels_in(files: dict[str, list[Path]], image: Path, *, beside: bool) -> Path | None:
     stem = image_stem(image).casefold()
-    marked = [path for ending in (*_ENDINGS, *_ROI_ENDINGS) for path in files.get(f"{stem}{ending}", [])]
+    rois = [f"{stem}{ending}" for ending in _ROI_ENDINGS]
+    marked = [path for name in (*label_stems(stem), *rois) for path in files.get(name, [])]
     # an image is not its own labels; ROIs of its name are
-    same = [path for path in files.get(stem, []) if not beside or path.suffix.lower() in ROI_SUFFIXES]
+    named = [path for name in dict.fromkeys((stem, shared_stem(stem))) for path in files.get(name, [])]
+    same = [path for path in named if not beside or path.suffix.lower() in ROI_SUFFIXES]
     return next(iter(marked + same), None)

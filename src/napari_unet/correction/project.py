@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.annotation import Status
 from napari_unet.correction.finding import FOLDER, META, same_kind, superseded
 from napari_unet.correction.identity import identity_in
-from napari_unet.correction.pairing import is_label_of
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.reading import read_store
 from napari_unet.correction.snapshots import crop_to_checked, snapshot
@@ -20,6 +19,7 @@ from napari_unet.images import (
     image_files,
     image_stem,
     label_axes,
+    label_stems,
     measure_normalization,
     open_image,
     to_canonical,
@@ -81,8 +81,8 @@ class Project:
         self.folder = folder.absolute()
         self.kind = kind
         files = image_files([self.folder])
-        stems = {image_stem(path) for path in files}
-        self.images = sorted((path for path in files if not is_label_of(image_stem(path), stems)), key=_natural)
+        labels = {name for path in files for name in label_stems(image_stem(path))}
+        self.images = sorted((path for path in files if image_stem(path).casefold() not in labels), key=_natural)
 
     # --- which image -------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from napari_unet.images.axes import (
 )
 from napari_unet.images.io import IMAGE_SUFFIXES, image_files, image_stem, layer_axes, open_image, read_image
 from napari_unet.images.labels import read_provenance, write_labels
+from napari_unet.images.naming import LABEL_ENDINGS, is_named_as_labels, label_stems, shared_stem
 from napari_unet.images.normalize import Normalization, measure_normalization
 from napari_unet.images.opened import Level, OpenedImage, micrometres, nearest_level
 from napari_unet.images.resample import Rescaled, covering, nearest_index, resample_plane, scaled_length
@@ -22,6 +23,7 @@ from napari_unet.images.rois import labels_to_rois, read_rois, rois_to_labels, w
 __all__ = [
     "CANONICAL",
     "IMAGE_SUFFIXES",
+    "LABEL_ENDINGS",
     "AxesGuess",
     "Level",
     "Normalization",
@@ -34,8 +36,10 @@ __all__ = [
     "guess_axes",
     "image_files",
     "image_stem",
+    "is_named_as_labels",
     "label_axes",
     "label_planes",
+    "label_stems",
     "labels_to_rois",
     "layer_axes",
     "measure_normalization",
@@ -49,6 +53,7 @@ __all__ = [
     "resample_plane",
     "rois_to_labels",
     "scaled_length",
+    "shared_stem",
     "to_canonical",
     "write_labels",
     "write_rois",
