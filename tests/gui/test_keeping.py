@@ -1,8 +1,11 @@
 """Nothing is lost: what was corrected comes back with the image, whatever happens to layers, windows and files."""
 
+import re
+
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import QUrl
 
 from napari_unet.correction import recent
 
@@ -75,6 +78,35 @@ def test_an_image_without_a_file_has_its_corrections_too(start, discs):
     user.until(lambda: user.session.checked == 1)
     np.testing.assert_array_equal(user.labels, labels)
     assert recent()[0].checked == 1
+
+
+def linked_folder(text):
+    """Return the folder that a line of the panel links to, and what the line says."""
+    href = re.search('href="([^"]*)"', text)
+    return QUrl(href[1]).toLocalFile() if href else None, re.sub("<[^>]*>", "", text)
+
+
+def test_the_foot_of_the_panel_tells_where_corrections_are(start, discs, image_file, user_folder):
+    user = start(discs())
+    foot = user.panel.saving
+    assert not foot.isVisible(), "there is nothing to keep yet"
+    user.press("tool_draw")
+    # an image without a file: nobody would find the folder without being told, so it is said before anything is saved
+    user.until(foot.isVisible)
+    folder = str(user_folder / "stores")
+    assert linked_folder(foot.text()) == (folder, "Corrections are kept in your data folder")
+    user.document.editable.brush_size = 3
+    user.stroke(np.array([(30.0, 6.0), (33.0, 7.0)]))
+    user.until(lambda: linked_folder(foot.text()) == (folder, "Saved just now in your data folder"))
+    assert folder in foot.toolTip()
+    assert user.document.store.path.parent == user_folder / "stores"
+    # one that has a file: beside it
+    user.viewer.open(image_file, plugin="napari")
+    user.choose("image", "cells")
+    user.until(lambda: not foot.isVisible())
+    user.segment()
+    beside = str(image_file.parent / "napari-unet")
+    user.until(lambda: linked_folder(foot.text()) == (beside, "Saved just now in napari-unet"))
 
 
 def test_deleted_labels_can_be_restored(user):
