@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+
+from napari_unet.images import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +23,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def replace_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file under a temporary name and put it in the place of the old one."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    """Write a JSON file and put it in the place of the old one at once."""
+    replace_file(path, json.dumps(content).encode())

@@ -98,7 +98,6 @@ class Estimating:
         self._job = Job(
             "U-Net estimate",
             run,
-            on_event=lambda _: None,
             on_result=show,
             on_error=lambda _: None,  # it will be told when it is segmented
             on_end=self._on_end,

@@ -74,9 +74,7 @@ class Forecast:
         def fail(_: str) -> None:
             session.step_seconds = 0.0  # the training itself will say why
 
-        self._job = Job(
-            "U-Net forecast", run, on_event=lambda _: None, on_result=show, on_error=fail, on_end=self._on_end
-        )
+        self._job = Job("U-Net forecast", run, on_result=show, on_error=fail, on_end=self._on_end)
         self._job.start()
 
     def _on_end(self) -> None:

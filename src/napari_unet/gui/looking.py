@@ -137,7 +137,6 @@ class Looking:
         self._job = Job(
             "U-Net where to look",
             run,
-            on_event=lambda _: None,
             on_result=take_over,
             on_error=lambda text: self._session.say(text, problem=True),
             on_end=on_end,
@@ -171,7 +170,6 @@ class Looking:
         self._mirroring = Job(
             "U-Net where to look",
             run,
-            on_event=lambda _: None,
             on_result=take_over,
             on_error=lambda _: None,  # the order stays as it is
             on_end=self._end_mirroring,

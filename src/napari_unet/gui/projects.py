@@ -196,7 +196,6 @@ class Projects:
         self._job = Job(
             "U-Net: the next image",
             lambda stop: _predict_file(target, level, model, config, stop),
-            on_event=lambda _: None,
             on_result=keep,
             on_error=lambda _: None,  # it is told when the image is opened
             on_end=self._end,

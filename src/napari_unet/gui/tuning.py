@@ -274,7 +274,6 @@ class Tuning:
         self._job = Job(
             "U-Net thresholds",
             run,
-            on_event=lambda _: None,
             on_result=take_over,
             on_error=lambda text: self._session.say(text, problem=True),
             on_end=self._on_end,

@@ -120,7 +120,6 @@ class Versions:
         job = Job(
             "U-Net versions",
             run,
-            on_event=lambda _: None,
             on_result=done,
             on_error=lambda _: None,  # they are in memory: the way back is there until the window closes
             on_end=lambda: self._jobs.discard(job),

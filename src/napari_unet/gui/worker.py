@@ -31,8 +31,8 @@ class Job:
     make : callable
         Takes a stop flag and returns the generator. It is called in the thread.
     on_event, on_result, on_error, on_end : callable
-        Called in the main thread: for each event, with the generator's result, with the message of an error, and
-        always last, however it ended.
+        Called in the main thread: for each event (default: nothing is done), with the generator's result, with the
+        message of an error, and always last, however it ended.
 
     Notes
     -----
@@ -47,7 +47,7 @@ class Job:
         name: str,
         make: Callable[[StopFlag], Generator[Any, None, _R]],
         *,
-        on_event: Callable[[Any], None],
+        on_event: Callable[[Any], None] = lambda _: None,
         on_result: Callable[[_R], None],
         on_error: Callable[[str], None],
         on_end: Callable[[], None],

@@ -1,6 +1,6 @@
 """What an image is: axes, intensity, files."""
 
-from napari_unet.images.atomic import written_at_once
+from napari_unet.images.atomic import replace_file, written_at_once
 from napari_unet.images.axes import (
     CANONICAL,
     AxesGuess,
@@ -50,6 +50,7 @@ __all__ = [
     "read_image",
     "read_provenance",
     "read_rois",
+    "replace_file",
     "resample_plane",
     "rois_to_labels",
     "scaled_length",

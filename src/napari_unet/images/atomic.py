@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from napari_unet.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["written_at_once"]
+__all__ = ["replace_file", "written_at_once"]
 
 
 @contextmanager
@@ -43,6 +45,26 @@ def written_at_once(path: Path, what: str = "The labels") -> Iterator[Path]:
         if folder is not None:
             with suppress(OSError):
                 shutil.rmtree(folder)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, wait for the disk, and put it in the place of the old one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written there. What was there before is left.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _replace(new: Path, path: Path, aside: Path) -> None:

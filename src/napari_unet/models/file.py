@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import torch
 from pydantic import ValidationError
@@ -15,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 
 from napari_unet.errors import ModelFileError
+from napari_unet.images import replace_file
 from napari_unet.models.spec import FORMAT_VERSION, Model, ModelSpec
 
 __all__ = ["SUFFIX", "file_hash", "is_model_file", "load_model_file", "model_hash", "read_spec", "save_model"]
@@ -47,24 +45,13 @@ def save_model(model: Model, path: str | Path) -> Path:
         path = path.with_name(path.name + SUFFIX)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
     content = serialize(tensors, metadata={_KEY: model.spec.model_dump_json()})
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        replace_file(path, content)
     except OSError as error:
         raise ModelFileError(
             f"The model cannot be saved as {path} ({error.strerror or error}). Choose another folder."
         ) from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink()
     return path
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from safetensors.torch import load, save
 
 from napari_unet.errors import CheckpointError
 from napari_unet.events import Event, Notice, Score, StepDone, Validated
+from napari_unet.images import replace_file
 from napari_unet.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -102,16 +101,7 @@ def write_checkpoint(
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content[_DOCUMENT] = torch.frombuffer(bytearray(document), dtype=torch.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(save(content))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    replace_file(path, save(content))
 
 
 def read_checkpoint(path: Path, of: str) -> tuple[dict[str, Tensor], dict[str, Any], list[Event]] | None:
