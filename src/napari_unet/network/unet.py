@@ -73,12 +73,7 @@ class UNet(nn.Module):
         flat_levels: int = 0,
     ) -> None:
         super().__init__()
-        if spatial_dims not in (2, 3):
-            raise ConfigError(f"A U-Net has 2 or 3 spatial dimensions, not {spatial_dims}.")
-        if padding not in ("same", "valid") or norm not in ("batch", "none"):
-            raise ConfigError(f"padding is 'same' or 'valid', norm 'batch' or 'none' (got {padding!r}, {norm!r}).")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout is a probability below 1, not {dropout}.")
+        _check_arguments(spatial_dims, padding, norm, dropout)
         self.features = _features_per_level(features, depth)
         if not self.features or min(in_channels, out_channels, *self.features) < 1:
             raise ConfigError(
@@ -93,38 +88,13 @@ class UNet(nn.Module):
         self.flat_levels = flat_levels if spatial_dims == 3 else 0
         self.dropout = dropout
 
-        levels = range(len(self.features))
-        bias = norm == "none"
-
-        def block(level: int, channels: int) -> nn.Sequential:
-            layers: list[nn.Module] = []
-            for n_in in (channels, self.features[level]):
-                kernel = self.kernel(level)
-                pad = tuple(k // 2 for k in kernel) if padding == "same" else 0
-                layers.append(_CONV[spatial_dims](n_in, self.features[level], kernel, padding=pad, bias=bias))
-                if norm == "batch":
-                    layers.append(_BATCH_NORM[spatial_dims](self.features[level]))
-                layers.append(nn.ReLU(inplace=True))
-            return nn.Sequential(*layers)
-
-        self.contracting = nn.ModuleList(
-            block(level, in_channels if level == 0 else self.features[level - 1]) for level in levels
-        )
-        self.pools = nn.ModuleList(_POOL[spatial_dims](self.pooling(level)) for level in levels[:-1])
-        self.drops = nn.ModuleList(
-            _DROPOUT[spatial_dims](dropout) if dropout > 0 and level >= len(levels) - 2 else nn.Identity()
-            for level in levels
-        )
-        self.ups = nn.ModuleList(
-            _UP[spatial_dims](
-                self.features[level + 1],
-                self.features[level],
-                self.pooling(level),
-                stride=self.pooling(level),
-            )
-            for level in levels[:-1]
-        )
-        self.expanding = nn.ModuleList(block(level, 2 * self.features[level]) for level in levels[:-1])
+        levels, above = range(len(self.features)), range(len(self.features) - 1)
+        channels = (in_channels, *self.features)
+        self.contracting = nn.ModuleList(self._block(level, channels[level]) for level in levels)
+        self.pools = nn.ModuleList(_POOL[spatial_dims](self.pooling(level)) for level in above)
+        self.drops = nn.ModuleList(self._drop(level) for level in levels)
+        self.ups = nn.ModuleList(self._up(level) for level in above)
+        self.expanding = nn.ModuleList(self._block(level, 2 * self.features[level]) for level in above)
         self.head = _CONV[spatial_dims](self.features[0], out_channels, 1)
         self.apply(_he_init)
 
@@ -184,6 +154,31 @@ class UNet(nn.Module):
         logits: Tensor = self.head(x)
         return logits
 
+    def _block(self, level: int, channels: int) -> nn.Sequential:
+        """Return two convolutions of `level`, the first of so many channels."""
+        layers: list[nn.Module] = []
+        features, kernel = self.features[level], self.kernel(level)
+        pad = tuple(k // 2 for k in kernel) if self.padding == "same" else 0
+        for n_in in (channels, features):
+            layers.append(_CONV[self.spatial_dims](n_in, features, kernel, padding=pad, bias=self.norm == "none"))
+            if self.norm == "batch":
+                layers.append(_BATCH_NORM[self.spatial_dims](features))
+            layers.append(nn.ReLU(inplace=True))
+        return nn.Sequential(*layers)
+
+    def _drop(self, level: int) -> nn.Module:
+        """Return what drops features at the end of `level`."""
+        drop: nn.Module = nn.Identity()
+        if self.dropout > 0 and level >= self.depth - 1:
+            drop = _DROPOUT[self.spatial_dims](self.dropout)
+        return drop
+
+    def _up(self, level: int) -> nn.Module:
+        """Return the up-convolution from the level below to `level`."""
+        factors, features = self.pooling(level), self.features
+        up: nn.Module = _UP[self.spatial_dims](features[level + 1], features[level], factors, stride=factors)
+        return up
+
     def _check_size(self, x: Tensor) -> None:
         if x.ndim != self.spatial_dims + 2:
             wanted = "BCYX" if self.spatial_dims == 2 else "BCZYX"
@@ -194,6 +189,15 @@ class UNet(nn.Module):
             raise PredictionError(
                 f"A tile of {size} does not fit a {self.padding!r} U-Net with {self.depth} poolings. Use {fitting}."
             )
+
+
+def _check_arguments(spatial_dims: int, padding: str, norm: str, dropout: float) -> None:
+    if spatial_dims not in (2, 3):
+        raise ConfigError(f"A U-Net has 2 or 3 spatial dimensions, not {spatial_dims}.")
+    if padding not in ("same", "valid") or norm not in ("batch", "none"):
+        raise ConfigError(f"padding is 'same' or 'valid', norm 'batch' or 'none' (got {padding!r}, {norm!r}).")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"dropout is a probability below 1, not {dropout}.")
 
 
 def _features_per_level(features: int | Sequence[int], depth: int | None) -> tuple[int, ...]:
