@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from napari_unet.images import OpenedImage
     from napari_unet.models import Model
 
+    _Outcome = FileDone | FileSkipped | FileFailed
+
 __all__ = ["Batch", "BatchConfig", "Checked", "Corrections", "iter_segment_files"]
 
 _NO_MATTER = {"device", "tile", "batch"}
@@ -126,6 +128,17 @@ class Batch:
     tables: list[Table] = field(default_factory=list)
     stopped: bool = False
 
+    def _add(self, event: _Outcome, table: Table) -> None:
+        """Note what became of one image, and its measurements, if any."""
+        if isinstance(event, FileDone):
+            self.done.append(event)
+        elif isinstance(event, FileSkipped):
+            self.skipped.append(event)
+        else:
+            self.failed.append(event)
+        if table:
+            self.tables.append(table)
+
 
 def iter_segment_files(
     files: Sequence[Path],
@@ -168,36 +181,31 @@ def iter_segment_files(
     targets = label_paths(files, batch.output, batch.format)
     result, weights = Batch(), model_hash(model)
     part_of: dict[Path, Path] = {}
+
+    def segment(path: Path, target: Path) -> Generator[Event, None, tuple[_Outcome, Table]]:
+        whole = part_of.get(path.resolve())
+        if whole is not None:
+            return FileSkipped(path, None, f"part of {whole.name}"), {}
+        job = _Job(path, target, model, config, batch, corrections, weights)
+        part_of.update(dict.fromkeys((one.resolve() for one in job.image.files), path))
+        return (yield from job.run(stop))
+
     for number, (path, target) in enumerate(zip(files, targets, strict=True), start=1):
-        if stop is not None and stop.is_set():
+        if _is_set(stop):
             break
         yield FileStarted(path, number, len(files))
         try:
-            if path.resolve() in part_of:
-                event: FileSkipped | FileDone = FileSkipped(path, None, f"part of {part_of[path.resolve()].name}")
-                table: Table = {}
-            else:
-                job = _Job(path, target, model, config, batch, corrections, weights)
-                part_of |= dict.fromkeys((one.resolve() for one in job.image.files), path)
-                event, table = yield from job.run(stop)
+            event, table = yield from segment(path, target)
         except ConfigError:  # it would be the same for every file
             raise
         except (UNetError, OSError, MemoryError) as error:
-            if stop is not None and stop.is_set():
+            if _is_set(stop):
                 break
             why = "it needs more memory than there is" if isinstance(error, MemoryError) else str(error)
-            failed = FileFailed(path, why)
-            result.failed.append(failed)
-            yield failed
-            continue
-        if isinstance(event, FileDone):
-            result.done.append(event)
-        else:
-            result.skipped.append(event)
-        if table:
-            result.tables.append(table)
+            event, table = FileFailed(path, why), {}
+        result._add(event, table)
         yield event
-    result.stopped = stop is not None and stop.is_set()
+    result.stopped = _is_set(stop)
     return result
 
 
@@ -315,6 +323,10 @@ class _Job:
             corrected=frozenset() if checked is None else checked.corrected,
             file=str(self._path),
         )
+
+
+def _is_set(stop: StopFlag | None) -> bool:
+    return stop is not None and stop.is_set()
 
 
 def _writable(path: Path) -> Path:
