@@ -14,8 +14,7 @@ from napari_unet.correction.finding import META, find
 from napari_unet.correction.identity import ImageIdentity, identify, identity_in
 from napari_unet.correction.journal import Journal
 from napari_unet.correction.places import read_json
-from napari_unet.correction.records import Kind, Record
-from napari_unet.correction.store import undo_stacks
+from napari_unet.correction.replay import replay, undo_stacks, unfolded
 from napari_unet.correction.writer import JournalWriter
 from napari_unet.errors import ImageChangedError, StoreError
 from napari_unet.images import label_axes
@@ -143,22 +142,11 @@ def _read(store: Path) -> tuple[Corrected, ImageIdentity] | None:
         records = []  # of a journal that does not go on where the arrays end
     if records and records[0].number > folded + 1:
         return None
-    for record in records:
-        if record.number > folded:
-            _repeat(journal, record, labels, status)
+    replay(journal, unfolded(records, folded), labels, status)
     forgotten = meta.get("forgotten", {})
     done = Journal()
     done.restore(*undo_stacks(records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())
     return Corrected(labels, status, frozenset(done.corrected)), identity
-
-
-def _repeat(journal: JournalWriter, record: Record, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
-    """Do again what a record tells."""
-    edit = journal.read(record.about.get("of", record.number))
-    if record.kind is Kind.UNDO:
-        edit.revert(labels, status)
-    else:
-        edit.apply(labels, status)
 
 
 def _digests(image: Any, axes: str) -> frozenset[str]:

@@ -17,11 +17,12 @@ import numpy as np
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.correction.finding import META, Found, copy_home, find_or_make
 from napari_unet.correction.identity import identity_in
-from napari_unet.correction.journal import Journal, Step
+from napari_unet.correction.journal import Journal
 from napari_unet.correction.lock import Lock
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.recents import RecentWork, note_recent
 from napari_unet.correction.records import Kind, Record
+from napari_unet.correction.replay import outcomes, replay, undo_stacks, unfolded
 from napari_unet.correction.writer import JournalWriter, Saving
 from napari_unet.errors import StoreError
 from napari_unet.images import label_axes
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.finding import WhenChanged
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["Store", "open_store", "read_about", "undo_stacks"]
+__all__ = ["Store", "open_store", "read_about"]
 
 _FOLD_BYTES = 64 * 2**20
 """Labels and status folded in one go, between two looks at whether something is to be saved."""
@@ -91,26 +92,6 @@ def read_about(path: Path) -> tuple[ImageIdentity | None, dict[str, Any]]:
     """Return which image a store is of and the facts that were remembered; None where that cannot be read."""
     meta = read_json(path / META)
     return identity_in(meta.get("image")), dict(meta.get("facts", {}))
-
-
-def undo_stacks(records: Iterable[Record], before: int) -> tuple[list[Step], list[Step]]:
-    """Return the steps that can be undone and those that can be made again, as records tell them.
-
-    Edits with numbers below `before` are not walked back to.
-    """
-    done: list[Step] = []
-    undone: list[Step] = []
-    for record in records:
-        if record.kind is Kind.EDIT:
-            undone.clear()
-            if record.number >= before:
-                about = record.about
-                done.append(Step(record.number, frozenset(about["corrected"]), tuple(about["decided"])))
-            continue
-        source, target = (done, undone) if record.kind is Kind.UNDO else (undone, done)
-        if source and source[-1].number == record.about["of"]:
-            target.append(source.pop())
-    return done, undone
 
 
 class Store:
@@ -168,8 +149,7 @@ class Store:
         Call it once, before the first edit is recorded. `make` gives an array of zeros of a shape and a type.
         """
         labels, status = self._arrays.load(make)
-        for box, new_labels, new_status in _outcomes(self._writer, self._steps, sorted(self._steps)):
-            labels[box], status[box] = new_labels, new_status
+        replay(self._writer, self._steps, labels, status)
         return labels, status
 
     @property
@@ -283,7 +263,7 @@ class Store:
             self.notice = (
                 f"A part of the journal in {self.path} was damaged and is put aside. Look over your last steps."
             )
-        self._steps = _unfolded(records, folded)
+        self._steps = unfolded(records, folded)
         return records
 
     def _restore(self, records: Iterable[Record]) -> None:
@@ -319,7 +299,7 @@ class Store:
         def some() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
             nonlocal folded
             size = 0
-            for box, labels, status in _outcomes(self._writer, self._steps, range(folded + 1, on_disk + 1)):
+            for box, labels, status in outcomes(self._writer, self._steps, range(folded + 1, on_disk + 1)):
                 yield box, labels, status
                 folded += 1
                 size += labels.nbytes + status.nbytes
@@ -346,24 +326,6 @@ class Store:
         facts, image = content.get("facts", {}), self._identity
         counts = int(facts.get("checked", 0)), int(facts.get("corrected", 0))
         note_recent(RecentWork(image.name, image.path, str(self.path), self._kind, float(content["when"]), *counts))
-
-
-def _unfolded(records: Iterable[Record], folded: int) -> dict[int, tuple[Kind, int]]:
-    """Return the records that are not in the arrays yet: what they are, and the number of their edit."""
-    return {one.number: (one.kind, one.about.get("of", one.number)) for one in records if one.number > folded}
-
-
-def _outcomes(
-    source: JournalWriter, steps: dict[int, tuple[Kind, int]], numbers: Iterable[int]
-) -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
-    """Walk what records left in the arrays."""
-    for number in numbers:
-        kind, of = steps[number]
-        edit = source.read(of)
-        if kind is Kind.UNDO:
-            yield edit.box, edit.labels_before, edit.status_before
-        else:
-            yield edit.box, edit.labels_after, edit.status_after
 
 
 class _Log:
