@@ -309,7 +309,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     """Make trainings and new networks small."""
     made = Trainings()
     monkeypatch.setattr("napari_unet.gui.learning.TrainConfig", made.config)
-    monkeypatch.setattr("napari_unet.gui.workbench.NetworkSpec", SmallNetwork)
+    monkeypatch.setattr("napari_unet.gui.choosing.NetworkSpec", SmallNetwork)
     return made
 
 

@@ -51,7 +51,7 @@ def test_a_drag_across_an_object_is_its_size(start, discs):
     user.until(lambda: temporary(user) == [])
     assert user.viewer.layers.selection.active == user.document.editable
     # it counts for the next segmentation: the model sees the image smaller
-    assert user.panel.workbench.predict_config().object_diameter_px == user.session.object_size
+    assert user.panel.workbench.choosing.predict_config().object_diameter_px == user.session.object_size
 
 
 def test_measuring_is_ended_by_escape_a_second_press_and_by_what_happens_else(user, discs):
@@ -92,7 +92,7 @@ def test_nothing_found_asks_for_the_object_size(start):
     user = start(rng.normal(100, 1, (64, 64)).astype(np.float32))
     model = user.panel.workbench.model
     high = model.spec.model_copy(update={"decoder": model.spec.decoder.model_copy(update={"min_size": 10**6})})
-    user.panel.workbench.use_model(Model(model.network, high), "nuclei")
+    user.panel.workbench.choosing.use(Model(model.network, high), "nuclei")
     user.press("segment")
     user.until(lambda: user.idle)
     assert user.says == "No objects. Check the object size."

@@ -175,7 +175,7 @@ def test_a_new_model_of_volumes(start, discs, trainings):
     user.choose("axes", "TYX")
     user.choose("model", NEW)
     assert not user.panel.source.form.dims.isEnabled()
-    user.panel.workbench.new_model("films", task="instances", classes=("film",), spatial_dims=3)
+    user.panel.workbench.choosing.begin("films", task="instances", classes=("film",), spatial_dims=3)
     assert "stack" in user.says
     assert user.session.model == "blobs"
 

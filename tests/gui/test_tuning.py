@@ -119,7 +119,7 @@ def test_a_slider_in_a_new_view_asks_the_network_once(start, discs, runs):
     user.until(lambda: "threshold" not in user.viewer.layers)
     assert len(runs) == 2
     # another model comes with thresholds of its own
-    user.panel.workbench.use_model(user.panel.workbench.model, "nuclei")
+    user.panel.workbench.choosing.use(user.panel.workbench.model, "nuclei")
     assert user.session.min_prominence is None
 
 
@@ -286,7 +286,7 @@ def test_the_device_is_named_with_what_is_wrong_with_it(user, monkeypatch):
     assert "cpu" in user.offers("device")
     user.choose("device", "cpu")
     user.choose("precision", "float32")
-    config = user.panel.workbench.predict_config()
+    config = user.panel.workbench.choosing.predict_config()
     assert (config.device, config.precision) == ("cpu", "float32")
     user.segment()
     assert user.panel.workbench.segmenting.box(Scope.IMAGE)

@@ -89,9 +89,9 @@ class Classes:
         assert spec is not None
         bench.tuning.forget()
         if bench.model is not None:
-            bench.replace_model(with_classes(bench.model, classes))
+            bench.choosing.replace(with_classes(bench.model, classes))
         else:
             values = {**spec.model_dump(), "classes": tuple(classes), "maps": ()}
-            bench.replace_draft(ModelSpec.model_validate(values))
+            bench.choosing.replace_draft(ModelSpec.model_validate(values))
         if isinstance(bench.document, ClassDocument) and bench.spec is not None:
             bench.document.show_classes(bench.spec)

@@ -79,7 +79,7 @@ class Estimating:
             self._timer.ask()  # the speed of a busy machine says nothing
             return
         boxes = {scope: bench.segmenting.box(scope) for scope in Scope}
-        config = bench.predict_config()
+        config = bench.choosing.predict_config()
         letters = label_axes(axes)
         shape = tuple(part.stop for part in boxes[Scope.IMAGE])
 

@@ -218,7 +218,7 @@ class Learning:
             problem = f"The new model is in use until napari closes, but it is not saved. {error}"
         self._drop_preview()
         bench = self._workbench
-        bench.use_model(model)
+        bench.choosing.use(model)
         if bench.document is not None and self._old is not None:
             bench.versions.keep(bench.document, *self._old)
         bench.segmenting.segment(bench.estimating.main_scope())

@@ -67,7 +67,7 @@ class UNetPanel(QWidget):
         self.session.events.problem.connect(self._show_message)
         models = list_models()
         if models:
-            self.workbench.choose_model(_DEFAULT_MODEL if _DEFAULT_MODEL in models else next(iter(models)))
+            self.workbench.choosing.choose(_DEFAULT_MODEL if _DEFAULT_MODEL in models else next(iter(models)))
         self._show_message()
 
     def event(self, event: Any) -> bool:

@@ -133,7 +133,7 @@ class Projects:
         if axes and axes != self._session.axes and bench.image is not None and bench.image.ndim == len(axes):
             bench.choose_image(bench.image.name, axes)
         if facts.get("model") in list_models():
-            bench.choose_model(str(facts["model"]))
+            bench.choosing.choose(str(facts["model"]))
 
     def close(self) -> None:
         """Stop looking ahead."""
@@ -185,7 +185,7 @@ class Projects:
         if target is None or (target, self._session.model) in self._tried:
             return
         self._tried.add((target, self._session.model))
-        model, name, config = bench.model, self._session.model, bench.predict_config()
+        model, name, config = bench.model, self._session.model, bench.choosing.predict_config()
         channel, level = self._channel(), origin_of(bench.image).level if bench.image is not None else 0
         if channel is not None:
             config = config.model_copy(update={"channels": (channel,)})

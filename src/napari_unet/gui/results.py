@@ -119,7 +119,7 @@ class Results:
             session.say(str(error), problem=True)
             return
         axes, level, factor = self._told_by_window(folder)
-        config = bench.predict_config()
+        config = bench.choosing.predict_config()
         if config.object_diameter_px is not None:  # files count pixels of the full resolution
             config = config.model_copy(update={"object_diameter_px": config.object_diameter_px * factor})
         batch = BatchConfig(

@@ -133,7 +133,7 @@ class Segmenting:
     ) -> Generator[Any, None, Prediction]:
         """Return the work of predicting a box of a document; run it in a job. `out` as for `iter_predict`."""
         pixels, axes = document.pixels
-        config = self._workbench.predict_config()
+        config = self._workbench.choosing.predict_config()
         if model is not self._workbench.model:  # another one has thresholds of its own
             config = config.for_another_model()
         result = yield from iter_predict(
@@ -169,7 +169,7 @@ class Segmenting:
             axes=axes,
             region=dict(zip(label_axes(document.axes), mirrored, strict=True)),
             normalization=document.normalization(model.spec),
-            config=self._workbench.predict_config(),
+            config=self._workbench.choosing.predict_config(),
             return_maps=True,
             stop=stop,
         )

@@ -174,11 +174,11 @@ class SourcePanel(QWidget):
             self._session.say("Say what the new model shall find, then press Create.")
             return
         self.form.hide()
-        self._workbench.choose_model(name)
+        self._workbench.choosing.choose(name)
         self.show_models()  # a damaged one is not in use
 
     def _create(self) -> None:
-        made = self._workbench.new_model(
+        made = self._workbench.choosing.begin(
             self.form.name.text(),
             task=self.form.task_name,
             classes=self.form.class_names,

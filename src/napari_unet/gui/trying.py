@@ -73,7 +73,7 @@ class Trying:
             session.say(str(error), problem=True)
             return
         region = dict(zip(label_axes(axes), box, strict=True))
-        config = bench.predict_config().for_another_model()
+        config = bench.choosing.predict_config().for_another_model()
 
         def run(stop: StopFlag) -> Generator[Any, None, list[_Found]]:
             found = []
@@ -106,7 +106,7 @@ class Trying:
     def choose(self, name: str) -> None:
         """Use one of the models that were tried."""
         self.end()
-        self._workbench.choose_model(name)
+        self._workbench.choosing.choose(name)
 
     def end(self) -> None:
         """Take the outlines away. Harmless where there are none."""

@@ -86,7 +86,7 @@ class Tuning:
     def thresholds(self) -> tuple[float, float, float]:
         """Return the thresholds that count now: foreground, prominence, peaks."""
         spec = self._workbench.spec
-        decoder = self._workbench.predict_config().decoder(DecoderSpec() if spec is None else spec.decoder)
+        decoder = self._workbench.choosing.predict_config().decoder(DecoderSpec() if spec is None else spec.decoder)
         return decoder.foreground_threshold, decoder.min_prominence, decoder.peak_threshold
 
     def move(
@@ -106,7 +106,7 @@ class Tuning:
     def smallest(self) -> int:
         """Return the fewest voxels of an object that count now."""
         spec = self._workbench.spec
-        return 0 if spec is None else self._workbench.predict_config().decoder(spec.decoder).min_size
+        return 0 if spec is None else self._workbench.choosing.predict_config().decoder(spec.decoder).min_size
 
     def leave_out(self, voxels: int) -> None:
         """Leave out smaller objects; those of the view follow when it rests."""
@@ -259,7 +259,7 @@ class Tuning:
         if maps is None:
             bench.segmenting.segment(Scope.VIEW)
             return
-        config = bench.predict_config()
+        config = bench.choosing.predict_config()
 
         def run(_: StopFlag) -> Generator[Any, None, NDArray[np.int32]]:
             yield from ()

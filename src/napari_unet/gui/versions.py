@@ -93,7 +93,7 @@ class Versions:
             model, before = found
             if present is not None:
                 self.keep(document, present, present_name)  # the way forward again
-            bench.use_model(model, name)
+            bench.choosing.use(model, name)
             document.fill(before, tuple(slice(0, n) for n in document.shape))
             session.say(f"Back to {name!r} with its labels. What is checked stays as it is.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 
 from napari_unet.correction import are_we_done, is_good_enough
-from napari_unet.errors import UNetError
+from napari_unet.gui.choosing import Choosing
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.classes import Classes
 from napari_unet.gui.contributions import model_imported
@@ -34,8 +34,6 @@ from napari_unet.gui.sizing import Sizing
 from napari_unet.gui.trying import Trying
 from napari_unet.gui.tuning import Tuning
 from napari_unet.gui.versions import Versions
-from napari_unet.models import ModelSpec, NetworkSpec, list_models, load_model, named_classes
-from napari_unet.prediction import PredictConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_unet.correction import WhenChanged
-    from napari_unet.models import Model
+    from napari_unet.models import Model, ModelSpec
 
 __all__ = ["Workbench"]
 
@@ -65,11 +63,10 @@ class Workbench:
         The layer that is worked on.
     document : Document or None
         Labels of the chosen image; made with the first segmentation or stroke.
-    model : Model or None
-        The model in use; None for a new one that is not trained yet.
     shelf : Shelf
         Where the layers are put that it makes.
     jobs : Jobs
+    choosing : Choosing
     segmenting : Segmenting
     correcting : Correcting
     learning : Learning
@@ -96,8 +93,8 @@ class Workbench:
         self.session = session
         self.image: Image | None = None
         self.document: Document | None = None
-        self.model: Model | None = None
         self.jobs = Jobs(session, on_training_event or (lambda _: None))
+        self.choosing = Choosing(self)
         self.segmenting = Segmenting(self)
         self.correcting = Correcting(self)
         self.learning = Learning(self)
@@ -116,11 +113,10 @@ class Workbench:
         self.shelf = Shelf(viewer)
         self._keeping = Keeping(session)
         self._put_aside: set[tuple[int, str, str]] = set()
-        self._draft: ModelSpec | None = None
         self._documents: list[Document] = []
         self.problem: str | None = None
         self._closed = False
-        model_imported.connect(self.choose_model)
+        model_imported.connect(self.choosing.choose)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     # --- image and model ---------------------------------------------------------------------------------
@@ -139,8 +135,18 @@ class Workbench:
             self.session.image = self.image.name
             self.session.axes = origin_of(self.image).axes
             self.problem = misplaced(self.session.axes)
-        self._find_document()
+        self.find_document()
         self.say_next()
+
+    @property
+    def model(self) -> Model | None:
+        """The model in use; None for a new one that is not trained yet."""
+        return self.choosing.model
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """Spec of the model in use, trained or not."""
+        return self.choosing.spec
 
     def inputs_changed(self) -> None:
         """Let the document see what feeds the model now."""
@@ -148,93 +154,10 @@ class Workbench:
         if self.document is not None and self.spec is not None:
             self.document.feed(self.inputs.pixels(self.spec))
 
-    def choose_model(self, name: str) -> None:
-        """Use the model of that name."""
-        if name == self.session.model and self.spec is not None:
-            return
-        try:
-            self.use_model(load_model(name), name)
-        except UNetError as error:
-            self.session.say(str(error), problem=True)
-
-    def use_model(self, model: Model, name: str | None = None) -> None:
-        """Use a model that is loaded already."""
-        self.correcting.put_tool_away()
-        self.tuning.forget()
-        self.model, self._draft = model, None
-        self.session.model = name or model.spec.name
-        self._find_document()
-        self.say_next()
-
-    def replace_model(self, model: Model) -> None:
-        """Go on with another form of the model in use, under its name."""
-        self.model = model
-        self._update_counts()
-
-    def replace_draft(self, spec: ModelSpec) -> None:
-        """Go on with another form of a model that is not trained yet."""
-        self._draft = spec
-        self._update_counts()
-
-    def new_model(self, name: str, *, task: str, classes: tuple[str, ...], spatial_dims: int) -> bool:
-        """Start a model from nothing: makes the empty layer and selects the brush. False if that cannot be."""
-        name = name.strip()
-        problem = None
-        if not name or any(letter in name for letter in '/\\:*?"<>|'):
-            problem = "Give the new model a name of letters and digits."
-        elif name in list_models():
-            problem = f"There is a model {name!r} already. Choose another name."
-        elif spatial_dims == 3 and "Z" not in self.session.axes:
-            problem = "A 3-D model needs a stack: choose an image with Z."
-        if problem is not None:
-            self.session.say(problem, problem=True)
-            return False
-        self.correcting.put_tool_away()
-        self.tuning.forget()
-        self._draft = ModelSpec.model_validate(
-            {
-                "name": name,
-                "task": task,
-                "classes": named_classes(classes),
-                "network": NetworkSpec.model_validate({"spatial_dims": spatial_dims}),
-            }
-        )
-        self.model = None
-        self.session.model = name
-        self._find_document()
-        if self.ensure_document() is not None:
-            self.correcting.choose_tool(Tool.DRAW)
-            self.session.say(ask_for_truth(self.spec))
-        return True
-
-    @property
-    def spec(self) -> ModelSpec | None:
-        """Spec of the model in use, trained or not."""
-        return self.model.spec if self.model is not None else self._draft
-
     @property
     def object_size(self) -> float | None:
         """Typical diameter of the objects in pixels, None where the image is not rescaled."""
         return self.session.object_size or None
-
-    def predict_config(self) -> PredictConfig:
-        """Return how to predict: what the user set, else what suits model and machine."""
-        session = self.session
-        return PredictConfig.model_validate(
-            {
-                "object_diameter_px": self.object_size,
-                "foreground_threshold": session.foreground_threshold,
-                "min_prominence": session.min_prominence,
-                "peak_threshold": session.peak_threshold,
-                "device": session.device,
-                "precision": session.precision,
-                "link_z": session.link_z,
-                "link_t": session.link_t,
-                "min_overlap": session.min_overlap,
-                "min_size": session.min_size,
-                "average": session.average,
-            }
-        )
 
     # --- document ---------------------------------------------------------------------------------------------
 
@@ -280,7 +203,7 @@ class Workbench:
         for layer in document.layers:
             self.shelf.add(layer)
         self.viewer.layers.selection.active = document.editable
-        document.changed.connect(self._update_counts)
+        document.changed.connect(self.update_counts)
         self.correcting.follow(document)
         self._documents.append(document)
         self.document = document
@@ -291,8 +214,24 @@ class Workbench:
         if store is not None and store.read_only:
             document.editable.editable = False
         self.inputs_changed()
-        self._update_counts()
+        self.update_counts()
         return document
+
+    def find_document(self) -> None:
+        """Take up the document that was made for this image, these axes and this kind of object, if there is one."""
+        image, spec = self.image, self.spec
+        axes = self.session.axes
+        fitting = [one for one in self._documents if one.image is image and one.axes == axes]
+        self.document = next((one for one in fitting if self.classes.fits(one, spec)), None)
+        self.classes.meet()
+        self.inputs_changed()
+        self.update_counts()
+        if self.document is None and self.session.image and self.problem is None and image is not None:
+            known = self._keeping.has_corrections(image, axes, kind_of(spec))
+            self.session.restorable = known and self._key() in self._put_aside
+            if known and not self.session.restorable:
+                # napari is still busy with the layer that it tells us of
+                QTimer.singleShot(0, partial(self._bring_back, self._key()))
 
     def has_labels(self, image: Image) -> bool:
         """Return whether labels were made for an image."""
@@ -316,6 +255,28 @@ class Workbench:
         """Return whether a document's layers are still there."""
         return document in self._documents
 
+    def update_counts(self) -> None:
+        """Tell the session what there is now."""
+        document, session, spec = self.document, self.session, self.spec
+        semantic = spec is not None and spec.task == "semantic"
+        session.classes = tuple(one.name for one in spec.classes) if spec is not None and semantic else ()
+        session.checked, session.corrected = document.counts() if document is not None else (0, 0)
+        session.segmented = document is not None and document.has_labels
+        session.objects = len(document.objects) if isinstance(document, ObjectDocument) else 0
+        done = (document.decided, set(document.corrected)) if isinstance(document, ObjectDocument) else ([], set())
+        session.so_far, session.good_enough = are_we_done(*done), is_good_enough(*done)
+        session.restorable = session.restorable and document is None
+        session.newer = self.learning.newer_corrections()
+        session.versions = self.versions.offered()
+        session.unfinished = self.learning.unfinished()
+        if document is not None and document.store is not None:
+            document.store.remember(
+                checked=session.checked,
+                corrected=session.corrected,
+                model=session.model,
+                object_size=session.object_size,
+            )
+
     def say_next(self) -> None:
         """Say what to do next."""
         if self.problem is not None:
@@ -336,7 +297,7 @@ class Workbench:
         if self._closed:
             return
         self._closed = True
-        model_imported.disconnect(self.choose_model)
+        model_imported.disconnect(self.choosing.choose)
         self.correcting.close()
         self.estimating.close()
         self.forecast.close()
@@ -351,22 +312,6 @@ class Workbench:
         self._documents.clear()
 
     # --- inner -------------------------------------------------------------------------------------------
-
-    def _find_document(self) -> None:
-        """Take up the document that was made for this image, these axes and this kind of object, if there is one."""
-        image, spec = self.image, self.spec
-        axes = self.session.axes
-        fitting = [one for one in self._documents if one.image is image and one.axes == axes]
-        self.document = next((one for one in fitting if self.classes.fits(one, spec)), None)
-        self.classes.meet()
-        self.inputs_changed()
-        self._update_counts()
-        if self.document is None and self.session.image and self.problem is None and image is not None:
-            known = self._keeping.has_corrections(image, axes, kind_of(spec))
-            self.session.restorable = known and self._key() in self._put_aside
-            if known and not self.session.restorable:
-                # napari is still busy with the layer that it tells us of
-                QTimer.singleShot(0, partial(self._bring_back, self._key()))
 
     def _bring_back(self, key: tuple[int, str, str]) -> None:
         """Show what was corrected before, if that is still wanted."""
@@ -390,31 +335,10 @@ class Workbench:
         return id(self.image), self.session.axes, kind_of(self.spec)
 
     def _let_go(self, document: Document) -> None:
-        document.changed.disconnect(self._update_counts)
+        document.changed.disconnect(self.update_counts)
         self.correcting.let_go(document)
         document.close()
         self._keeping.close(document.store)
-
-    def _update_counts(self) -> None:
-        document, session, spec = self.document, self.session, self.spec
-        semantic = spec is not None and spec.task == "semantic"
-        session.classes = tuple(one.name for one in spec.classes) if spec is not None and semantic else ()
-        session.checked, session.corrected = document.counts() if document is not None else (0, 0)
-        session.segmented = document is not None and document.has_labels
-        session.objects = len(document.objects) if isinstance(document, ObjectDocument) else 0
-        done = (document.decided, set(document.corrected)) if isinstance(document, ObjectDocument) else ([], set())
-        session.so_far, session.good_enough = are_we_done(*done), is_good_enough(*done)
-        session.restorable = session.restorable and document is None
-        session.newer = self.learning.newer_corrections()
-        session.versions = self.versions.offered()
-        session.unfinished = self.learning.unfinished()
-        if document is not None and document.store is not None:
-            document.store.remember(
-                checked=session.checked,
-                corrected=session.corrected,
-                model=session.model,
-                object_size=session.object_size,
-            )
 
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
@@ -436,5 +360,5 @@ class Workbench:
             if document is self.document:
                 self.document = None
                 self.session.tool = Tool.NONE
-                self._update_counts()
+                self.update_counts()
                 self.session.restorable = key in self._put_aside and document.store is not None
