@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_unet import Status
-from napari_unet.correction import snapshot
+from napari_unet.correction import checked_parts, snapshot
 from napari_unet.images import Normalization, label_axes
 
 SIZES = {"T": 3, "C": 2, "Z": 4, "Y": 6, "X": 7, "S": 3}
@@ -74,3 +74,18 @@ def test_only_planes_with_something_checked(rng):
     np.testing.assert_array_equal(plane.image[0], image[2])
     (volume,) = take(image, labels, status, "ZYX", 3)
     np.testing.assert_array_equal(volume.status, status)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_only_the_parts_that_are_asked_for_are_copied(dims, rng):
+    image, labels, status = make("TZYX", rng)
+    status[1] = 0
+    status[2, 3] = 2
+    parts = checked_parts(status, "TZYX", dims)
+    planes = [(t, z) for t in (0, 2) for z in range(4) if (t, z) != (2, 3)]
+    assert parts == (planes if dims == 2 else [(0,), (2,)])
+    normal = {"spatial_dims": dims, "normalization": NORMALIZATION, "name": "img"}
+    samples = snapshot(image, labels, status, "TZYX", parts=parts[::-2], **normal)
+    for sample, part in zip(samples, parts[::-2], strict=True):
+        np.testing.assert_array_equal(sample.labels, labels[part])
+        np.testing.assert_array_equal(sample.image[0], image[part])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_unet.correction import Project, has_store, identify, keep_version, list_versions, load_version, open_store
+from napari_unet.correction import Project, has_store, identify, keep_version, list_versions, open_store, open_version
 from napari_unet.errors import StoreError
 
 
@@ -14,22 +14,22 @@ def test_labels_come_back_as_they_were(tmp_path, rng, shape):
     keep_version(tmp_path, second, "my cells-2")
     found = list_versions(tmp_path)
     assert [(one.model, one.checked) for one in found] == [("my cells-2", 0), ("nuclei", 3)]
-    np.testing.assert_array_equal(load_version(found[1], shape), first)
+    np.testing.assert_array_equal(open_version(found[1], shape), first)
     # kept again, it takes the place of the earlier one
     keep_version(tmp_path, second, "nuclei")
     assert [one.model for one in list_versions(tmp_path)] == ["nuclei", "my cells-2"]
-    np.testing.assert_array_equal(load_version(list_versions(tmp_path)[0], shape), second)
+    np.testing.assert_array_equal(open_version(list_versions(tmp_path)[0], shape), second)
 
 
 def test_what_is_damaged_or_does_not_fit(tmp_path):
     version = keep_version(tmp_path, np.ones((4, 4), np.int32), "nuclei")
     with pytest.raises(StoreError, match="another size"):
-        load_version(version, (4, 5))
+        open_version(version, (4, 5))
     keep_version(tmp_path, np.ones((4, 4), np.int32), "other")
     (version.path / "zarr.json").write_text("{")
     assert [one.model for one in list_versions(tmp_path)] == ["other"]
     with pytest.raises(StoreError, match="segment again"):
-        load_version(version, (4, 4))
+        open_version(version, (4, 4))
     with pytest.raises(StoreError, match="Make room"):
         keep_version(tmp_path / "missing", np.ones((4, 4), np.int32), "nuclei")
 

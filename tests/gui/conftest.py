@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QLineEdit, QPushButton
 
 from napari_unet import ModelSpec, NetworkSpec, PredictConfig, TrainConfig, iter_predict, save_model
+from napari_unet.gui import learning
 from napari_unet.gui.demo import ScriptedUser
 from napari_unet.gui.session import JobState
 from napari_unet.models import ClassSpec, Model
@@ -311,6 +314,23 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     monkeypatch.setattr("napari_unet.gui.learning.TrainConfig", made.config)
     monkeypatch.setattr("napari_unet.gui.choosing.NetworkSpec", SmallNetwork)
     return made
+
+
+@pytest.fixture
+def contrary(trainings: Trainings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every new model find nothing."""
+    core = learning.iter_fine_tune
+
+    def altered(*args: Any, **others: Any) -> Any:
+        trained = yield from core(*args, **others)
+        network = copy.deepcopy(args[0].network)
+        with torch.no_grad():
+            network.head.weight.zero_()
+            network.head.bias[1:] = -40
+            network.head.bias[0] = 40 if trained.model.spec.task == "semantic" else -40
+        return replace(trained, model=Model(network, trained.model.spec))
+
+    monkeypatch.setattr(learning, "iter_fine_tune", altered)
 
 
 @pytest.fixture

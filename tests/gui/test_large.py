@@ -9,14 +9,15 @@ import zarr
 
 from napari_unet.correction import filling, identity
 from napari_unet.gui import document as document_module
-from napari_unet.gui import object_document, segmenting
+from napari_unet.gui import importing, learning, object_document, segmenting
 from napari_unet.images import normalize
 
 
 @pytest.fixture
 def small_memory(monkeypatch):
     """Let nothing fit, and make pieces of a plane."""
-    monkeypatch.setattr(document_module, "fits", lambda _: False)
+    for module in (document_module, importing):
+        monkeypatch.setattr(module, "fits", lambda _: False)
     monkeypatch.setattr(filling, "_PIECE", 64 * 64)
     for module in (segmenting, object_document):
         monkeypatch.setattr(module, "MOST_AT_ONCE", 2 * 64 * 64)
@@ -72,10 +73,142 @@ def test_everything_on_a_stack_that_does_not_fit(stacker, discs):
     assert document.counts() == (1, 2)
     assert len(document.objects) == 5
     assert len(np.unique(user.labels)) == 6
+
+
+def test_a_large_stack_is_complete_after_a_second_press(stacker):
+    user = stacker
+    user.segment()
+    user.press("tool_ignore")
+    user.click((12, 12))
+    ignored = user.status == 2
+    assert ignored.any()
+    labels, before = user.labels, user.status
+    user.choose("complete_scope", "slice")
+    user.press("complete")
+    z = user.viewer.dims.current_step[0]
+    assert (user.status[z] > 0).all(), "a slice goes at once"
+    user.undo()
+    np.testing.assert_array_equal(user.status, before)
+    # all of it cannot be taken back, so it is asked for twice
     user.choose("complete_scope", "image")
     user.press("complete")
-    assert "slice by slice" in user.says
+    assert user.says.startswith("This checks all 5 objects"), user.says
+    np.testing.assert_array_equal(user.status, before)
+    user.press("undo")
+    user.press("redo")
+    user.press("complete")
+    assert user.says.startswith("This checks all 5 objects"), "something else was said meanwhile"
+    np.testing.assert_array_equal(user.status, before)
+    user.press("complete")
+    user.until(lambda: user.idle)
+    assert user.says == "5 objects are right and nothing is missing here. Go on, or press Train."
+    np.testing.assert_array_equal(user.labels, labels)
+    np.testing.assert_array_equal(user.status, np.where(ignored, 2, 1))
+    assert user.document.counts()[0] == 4
+    assert user.document.editable.editable
+    user.press("undo")
+    assert user.says == "There is nothing to take back."
+
+
+@pytest.mark.parametrize("as_truth", [False, True])
+def test_labels_of_other_programs_are_taken_over_in_pieces(stacker, tmp_path, as_truth):
+    user, answer = stacker, "import_truth" if as_truth else "import_to_check"
+    theirs = np.zeros((5, 64, 64), np.uint16)
+    theirs[1:4, 20:30, 20:30] = 7
+    theirs[2:, 40:50, 5:15] = 9
+    zarr.create_array(tmp_path / "theirs.zarr", data=theirs, chunks=(1, 64, 64))
+    importing = user.panel.workbench.importing
+    importing.choose_file(tmp_path / "theirs.zarr")
+    user.until(lambda: bool(user.session.import_question))
+    assert "2 objects" in user.session.import_question
+    assert "cannot be taken back" in user.session.import_question
+    user.press(answer)
+    user.until(lambda: user.idle and user.says.startswith("Taken over"))
+    assert "Control-Z" not in user.says
+    np.testing.assert_array_equal(user.labels, theirs)
+    assert (user.status == as_truth).all()
+    assert sorted(user.document.objects) == [7, 9]
+    assert user.document.objects.is_checked(9) == as_truth
+    # corrected, and imported again: what is checked stays
+    if not as_truth:
+        user.press("tool_confirm")
+        user.viewer.dims.set_point(0, 2)
+        user.click((25, 25))
+        status = user.status
+        assert (status[theirs == 7] == 1).all()
+        importing.choose_file(tmp_path / "theirs.zarr")
+        user.until(lambda: bool(user.session.import_question))
+        user.press(answer)
+        user.until(lambda: user.idle and user.says.startswith("Taken over"))
+        np.testing.assert_array_equal(user.status, status)
+        np.testing.assert_array_equal(user.labels == 7, theirs == 7)
+        np.testing.assert_array_equal(user.labels > 0, theirs > 0)
+
+
+def test_what_cannot_be_taken_over_in_a_large_stack_is_said(stacker, tmp_path):
+    user = stacker
+    mask = np.zeros((5, 64, 64), np.uint8)
+    mask[1:4, 20:30, 20:30] = mask[1:4, 40:50, 40:50] = 255
+    zarr.create_array(tmp_path / "mask.zarr", data=mask, chunks=(1, 64, 64))
+    user.panel.workbench.importing.choose_file(tmp_path / "mask.zarr")
+    user.until(lambda: "is a mask" in user.says)
+    assert "a number for each object" in user.says
+    assert not user.session.import_question
+
+
+def test_a_new_model_of_a_large_stack_can_be_taken_back(stacker, contrary):
+    user = stacker
+    user.segment()
+    user.use_tool("confirm")
+    user.click((12, 12))
+    user.use_tool("delete")
+    user.click((32, 28))
+    user.use_tool("background")
+    user.stroke(np.linspace((60, 30), (60, 40), 4))
+    before, status = user.labels, user.status
+    said = []
+    user.session.events.message.connect(said.append)
+    user.train()
+    user.press("use_new")
+    user.until(lambda: user.idle and any("Taking over" in one for one in said))
+    assert any("Keeping the labels of 'nuclei'" in one for one in said)
+    assert not user.labels[status == 0].any()
+    assert user.session.model == "nuclei-2"
+    assert user.button("back").text() == "Back to nuclei"
+    user.press("back")
+    user.until(lambda: user.idle and user.session.model == "nuclei")
+    assert "cannot be taken back" in user.says
+    np.testing.assert_array_equal(user.labels > 0, before > 0)
     np.testing.assert_array_equal(user.status, status)
+    assert len(np.unique(user.labels)) == len(np.unique(before))
+    assert user.button("back").text() == "Back to nuclei-2", "the way forward is as short"
+    user.press("back")
+    user.until(lambda: user.idle and user.session.model == "nuclei-2")
+    assert not user.labels[status == 0].any()
+
+
+@pytest.mark.parametrize(("room", "says"), [(3, "Training on 3 of 5 checked slices"), (9, "what you checked")])
+def test_a_training_takes_as_many_checked_slices_as_fit(stacker, trainings, monkeypatch, room, says):
+    user = stacker
+    user.segment()
+    user.use_tool("confirm")  # in all five slices
+    user.click((12, 12))
+    user.use_tool("background")
+    user.stroke(np.linspace((60, 30), (60, 40), 4))
+    monkeypatch.setattr(document_module, "how_many_fit", lambda *_: room)
+    said, taken = [], []
+    user.session.events.message.connect(said.append)
+    core = learning.iter_fine_tune
+
+    def watched(model, samples, *others, **named):
+        slices = np.asarray(user.viewer.layers["img"].data)
+        taken.append([int(np.flatnonzero((one.image == slices).all((1, 2)))[0]) for one in samples])
+        return (yield from core(model, samples, *others, **named))
+
+    monkeypatch.setattr(learning, "iter_fine_tune", watched)
+    user.train()
+    assert any(says in one for one in said), said
+    assert taken == [[0, 2, 4] if room == 3 else [0, 1, 2, 3, 4]]
 
 
 def test_what_was_done_in_a_large_stack_comes_back(stacker, start):
@@ -96,6 +229,23 @@ def test_what_was_done_in_a_large_stack_comes_back(stacker, start):
     assert (other.labels[:, 12, 12] > 0).all(), "what came after can be undone"
     other.press("undo")
     assert (other.labels[:, 12, 12] > 0).all()
+
+
+def test_deleted_labels_of_a_large_stack_are_not_lost(stacker):
+    user = stacker
+    user.segment()
+    user.press("tool_delete")
+    user.click((12, 12))
+    labels, status = user.labels, user.status
+    for way_back in ("restore", "segment"):
+        user.viewer.layers.remove("img labels")
+        user.until(lambda: [layer.name for layer in user.viewer.layers] == ["img"])
+        assert user.button("restore").isVisible()
+        user.press(way_back)
+        user.until(lambda: user.idle and user.session.segmented)
+        assert not user.button("restore").isVisible()
+        np.testing.assert_array_equal(user.labels > 0, labels > 0)
+        np.testing.assert_array_equal(user.status, status)
 
 
 def test_cancelled_goes_on_where_it_was(start, discs, tmp_path, small_memory, monkeypatch):

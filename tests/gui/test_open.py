@@ -144,10 +144,10 @@ def test_a_channel_of_the_image_feeds_the_model(start, discs):
     np.testing.assert_array_equal(user.labels > 0, discs() > 600)
     # what is learned from is what the model sees
     user.press("complete")
-    sample = user.document.snapshot(user.panel.workbench.spec)[0]
+    sample = user.document.snapshot(user.panel.workbench.spec)[0][0]
     np.testing.assert_array_equal(np.squeeze(sample.image), discs())
     user.choose("input_image", "img: channel 1")
-    sample = user.document.snapshot(user.panel.workbench.spec)[0]
+    sample = user.document.snapshot(user.panel.workbench.spec)[0][0]
     np.testing.assert_array_equal(np.squeeze(sample.image), dark)
 
 

@@ -1,35 +1,13 @@
 """Every new model can be taken back, with the labels of before."""
 
-import copy
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_unet.correction import list_versions
 from napari_unet.errors import StoreError
-from napari_unet.gui import learning, versions
-from napari_unet.models import Model
-
-
-@pytest.fixture
-def contrary(trainings, monkeypatch):
-    """Let every new model find nothing."""
-    core = learning.iter_fine_tune
-
-    def altered(*args, **others):
-        trained = yield from core(*args, **others)
-        network = copy.deepcopy(args[0].network)
-        with torch.no_grad():
-            network.head.weight.zero_()
-            network.head.bias[1:] = -40
-            network.head.bias[0] = 40 if trained.model.spec.task == "semantic" else -40
-        return replace(trained, model=Model(network, trained.model.spec))
-
-    monkeypatch.setattr(learning, "iter_fine_tune", altered)
+from napari_unet.gui import versions
 
 
 @pytest.fixture

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from napari_unet.correction.queue import Place, are_we_done, doubtful_places, is_good_enough, tell_counts
     from napari_unet.correction.reading import Corrected, read_corrections
     from napari_unet.correction.recents import RecentWork, recent
-    from napari_unet.correction.snapshots import snapshot
+    from napari_unet.correction.snapshots import checked_parts, snapshot
     from napari_unet.correction.store import Store, open_store, read_about
     from napari_unet.correction.through_z import extend_object, interpolate_object
     from napari_unet.correction.tools import cut_object, fill_holes, merge_objects, split_object
-    from napari_unet.correction.versions import LabelVersion, keep_version, list_versions, load_version
+    from napari_unet.correction.versions import LabelVersion, keep_version, list_versions, open_version
     from napari_unet.correction.writer import Saving
 
 _HOMES = {
@@ -59,11 +59,11 @@ _HOMES = {
     "queue": ["Place", "are_we_done", "doubtful_places", "is_good_enough", "tell_counts"],
     "reading": ["Corrected", "read_corrections"],
     "recents": ["RecentWork", "recent"],
-    "snapshots": ["snapshot"],
+    "snapshots": ["checked_parts", "snapshot"],
     "store": ["Store", "open_store", "read_about"],
     "through_z": ["extend_object", "interpolate_object"],
     "tools": ["cut_object", "fill_holes", "merge_objects", "split_object"],
-    "versions": ["LabelVersion", "keep_version", "list_versions", "load_version"],
+    "versions": ["LabelVersion", "keep_version", "list_versions", "open_version"],
     "writer": ["Saving"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -89,6 +89,7 @@ __all__ = [
     "WhenChanged",
     "accept_proposal",
     "are_we_done",
+    "checked_parts",
     "complete_area",
     "confirm_object",
     "corrections_for",
@@ -109,11 +110,11 @@ __all__ = [
     "is_good_enough",
     "keep_version",
     "list_versions",
-    "load_version",
     "mark",
     "merge_objects",
     "object_box",
     "open_store",
+    "open_version",
     "pieces",
     "propose",
     "read_about",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +12,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.annotation import Status
 from napari_unet.correction.edits import IMPORT, Edit, refill
+from napari_unet.correction.filling import pieces
 from napari_unet.correction.identity import identify
 from napari_unet.correction.pairing import ROI_SUFFIXES
 from napari_unet.correction.store import open_store
@@ -17,11 +20,12 @@ from napari_unet.errors import ImageError, StoreError
 from napari_unet.images import label_axes, open_image, read_rois, rois_to_labels, to_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_unet.correction.arrays import Make
     from napari_unet.correction.identity import ImageIdentity
     from napari_unet.images import OpenedImage
 
@@ -50,7 +54,7 @@ class Incoming:
     note: str = ""
 
 
-def read_labels(path: Path, shape: Sequence[int], axes: str, *, classes: int = 0) -> Incoming:
+def read_labels(path: Path, shape: Sequence[int], axes: str, *, classes: int = 0, make: Make | None = None) -> Incoming:
     """Read a label image, or ROIs of ImageJ, for an image.
 
     Parameters
@@ -61,7 +65,7 @@ def read_labels(path: Path, shape: Sequence[int], axes: str, *, classes: int = 0
         Of the labels of the image.
     axes : str
         Of the labels of the image, letters of ``TZYX``.
-    classes : int
+    classes, make
         As for `fit_labels`.
 
     Raises
@@ -70,17 +74,20 @@ def read_labels(path: Path, shape: Sequence[int], axes: str, *, classes: int = 0
         If it cannot be read, or does not fit.
     """
     if path.suffix.lower() in ROI_SUFFIXES:
-        return fit_labels(rois_to_labels(read_rois(path), shape, axes), shape, axes, name=path.name, classes=classes)
+        drawn = rois_to_labels(read_rois(path), shape, axes, make=make or np.zeros)
+        return fit_labels(drawn, shape, axes, name=path.name, classes=classes, make=make)
     opened = open_image(path)
     if opened.axes is not None and "S" in opened.axes:
         raise ImageError(f"{path.name} is a picture in colours, not labels. Save it as 8 or 16 bit numbers.")
-    found, own = np.asarray(opened.data), (opened.axes or "").replace("C", "")
+    found, own = opened.data, (opened.axes or "").replace("C", "")
     if opened.axes is not None and len(own) == found.ndim == len(axes) and set(own) == set(axes):
         found = found.transpose([own.index(letter) for letter in axes])
-    return fit_labels(found, shape, axes, name=path.name, classes=classes)
+    return fit_labels(found, shape, axes, name=path.name, classes=classes, make=make)
 
 
-def fit_labels(found: Any, shape: Sequence[int], axes: str, *, name: str, classes: int = 0) -> Incoming:
+def fit_labels(
+    found: Any, shape: Sequence[int], axes: str, *, name: str, classes: int = 0, make: Make | None = None
+) -> Incoming:
     """Return labels from elsewhere as those of an image.
 
     Axes of length 1 come and go; whole numbers in floats are numbers. A mask, which has one value besides 0, is parted
@@ -97,41 +104,74 @@ def fit_labels(found: Any, shape: Sequence[int], axes: str, *, name: str, classe
         What to call them in messages.
     classes : int
         How many classes there are, without the background; 0 (default): they are objects.
+    make : callable, optional
+        Gives an array of zeros of a shape and a type, for labels that do not fit into memory (default: in memory). Then
+        they are read in pieces, and a mask is refused.
 
     Raises
     ------
     ImageError
         If they do not fit; the message says why.
     """
-    shape, note = tuple(shape), ""
-    labels = np.asarray(found)
-    if [n for n in labels.shape if n > 1] != [n for n in shape if n > 1]:
+    shape = tuple(shape)
+    if [n for n in np.shape(found) if n > 1] != [n for n in shape if n > 1]:
         raise ImageError(
-            f"{name} does not fit the image: it is {_sides(labels.shape)}, and the image needs {_sides(shape)} "
+            f"{name} does not fit the image: it is {_sides(np.shape(found))}, and the image needs {_sides(shape)} "
             f"({axes}). Choose labels that were made on this image."
         )
+    given = _lazy(found).reshape(shape)
+    parts = list(pieces(tuple(slice(0, n) for n in shape)))
+    values = reduce(np.union1d, (_values(np.asarray(given[part]), name) for part in parts))
+    change, note = _numbering(values, prod(shape), classes, name)
+    if change is None and make is not None:
+        raise ImageError(
+            f"{name} is a mask, and this image is too large to part it into its pieces. Give labels with a number for "
+            "each object."
+        )
+    if change is None:
+        labels, count = _pieces(np.asarray(given) > 0, axes)
+        note = f"It is a mask: its {count} separate pieces become objects." if count > 1 else ""
+        return Incoming(labels.astype(np.int32), count, note)
+    labels = (make or np.zeros)(shape, np.int32)
+    for part in parts:
+        labels[part] = change(np.asarray(given[part]))
+    return Incoming(labels, 1 if note else len(values), note)
+
+
+def _lazy(found: Any) -> Any:
+    """Return an array that can be reshaped without being read."""
+    if isinstance(found, np.ndarray):
+        return found
+    import dask.array as da
+
+    # without a name dask would read all of it to make one up
+    return found if isinstance(found, da.Array) else da.from_array(found, name=False)  # type: ignore[no-untyped-call]
+
+
+def _values(labels: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return the numbers in labels, without 0."""
     if labels.dtype.kind not in "buif" or (labels.dtype.kind == "f" and not (labels == np.rint(labels)).all()):
         raise ImageError(f"{name} is no label image: its values ({labels.dtype}) are no whole numbers.")
     if labels.size and labels.min() < 0:
         raise ImageError(f"{name} is no label image: it has values below 0.")
-    labels = labels.reshape(shape)
-    highest = int(labels.max(initial=0))
-    is_mask = highest > 0 and bool((labels[labels > 0] == highest).all())
-    if classes:
-        if is_mask and highest > classes:
-            labels, highest, note = labels > 0, 1, "All of it becomes the first class."
-        if highest > classes:
-            raise ImageError(f"{name} has values up to {highest}, this model has {classes} classes. Add classes first.")
-        return Incoming(labels.astype(np.int32), len(np.unique(labels[labels > 0])), note)
-    if highest > max(_ROOM, labels.size):
-        values = np.unique(labels[labels > 0])
-        labels = np.where(labels > 0, np.searchsorted(values, labels) + 1, 0)
-    if is_mask:
-        labels, pieces = _pieces(labels > 0, axes)
-        if pieces > 1:
-            note = f"It is a mask: its {pieces} separate pieces become objects."
-    labels = np.array(labels, np.int32)
-    return Incoming(labels, int(np.count_nonzero(np.bincount(labels.ravel())[1:])), note)
+    values = np.unique(labels)
+    return values[values > 0]
+
+
+def _numbering(
+    values: NDArray[Any], voxels: int, classes: int, name: str
+) -> tuple[Callable[[NDArray[Any]], NDArray[Any]] | None, str]:
+    """Return what makes labels here of those numbers, None for a mask of objects; and what to say of it."""
+    highest = int(values.max(initial=0))
+    if classes and len(values) == 1 and highest > classes:
+        return lambda block: block > 0, "All of it becomes the first class."
+    if classes and highest > classes:
+        raise ImageError(f"{name} has values up to {highest}, this model has {classes} classes. Add classes first.")
+    if len(values) == 1 and not classes:
+        return None, ""
+    if not classes and highest > max(_ROOM, voxels):
+        return lambda block: np.where(block > 0, np.searchsorted(values, block) + 1, 0), ""
+    return lambda block: block, ""
 
 
 def import_edit(
@@ -171,6 +211,7 @@ def import_labels(
     classes: int = 0,
     channel: int | None = None,
     level: int = 0,
+    fits: Callable[[Sequence[int]], bool] = lambda _: True,
 ) -> Iterator[tuple[Path, Literal["taken", "was there"] | str]]:
     """Take labels from other programs into the stores of their images; can be undone there as one step.
 
@@ -189,6 +230,8 @@ def import_labels(
         Channel of the files that is worked on. None: files of several channels as a whole.
     level : int
         Resolution of the files that is worked on (default 0, the full one).
+    fits : callable
+        Whether labels of a shape fit into memory (default: all do). Others are told, not taken.
 
     Yields
     ------
@@ -202,6 +245,10 @@ def import_labels(
             identity = _identity(opened, axes, channel, level)
             letters = label_axes(identity.axes)
             shape = [n for n, letter in zip(identity.shape, identity.axes, strict=True) if letter in letters]
+            if not fits(shape):
+                raise ImageError(
+                    f"{image_path.name} is too large for this: open it, and import its labels by themselves."
+                )
             found = read_labels(labels_path, shape, letters, classes=classes)
             yield image_path, _take(identity, found, as_truth, kind, objects=not classes)
         except (ImageError, StoreError) as error:

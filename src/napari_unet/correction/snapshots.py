@@ -11,11 +11,27 @@ from napari_unet.annotation import Annotated, Status
 from napari_unet.images import label_axes, to_canonical
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_unet.images import Normalization
 
-__all__ = ["crop_to_checked", "snapshot"]
+__all__ = ["checked_parts", "crop_to_checked", "snapshot"]
+
+
+def checked_parts(status: NDArray[np.uint8], axes: str, spatial_dims: int) -> list[tuple[int, ...]]:
+    """Return the planes (t, z) in which something is checked, for 3-D models the volumes (t,).
+
+    Parameters
+    ----------
+    status : ndarray
+    axes : str
+        Of the status, letters of ``TZYX``.
+    spatial_dims : {2, 3}
+    """
+    known = to_canonical(status, axes)[:, 0]
+    return [where for where in np.ndindex(known.shape[: 4 - spatial_dims]) if (known[where] == Status.CHECKED).any()]
 
 
 def snapshot(
@@ -28,6 +44,7 @@ def snapshot(
     normalization: Normalization,
     name: str,
     object_diameter_px: float | None = None,
+    parts: Sequence[tuple[int, ...]] | None = None,
 ) -> list[Annotated]:
     """Copy what is checked, plane by plane for 2-D models, volume by volume for 3-D ones.
 
@@ -44,6 +61,8 @@ def snapshot(
     name : str
     object_diameter_px : float, optional
         Typical diameter of the objects. None: the image is not rescaled.
+    parts : sequence of tuple of int, optional
+        What is copied, of `checked_parts`. None: all of them.
 
     Returns
     -------
@@ -54,9 +73,6 @@ def snapshot(
     label_letters = label_axes(axes)
     volumes = to_canonical(labels, label_letters)[:, 0]
     known = to_canonical(status, label_letters)[:, 0]
-    frames: list[tuple[int, ...]] = (
-        list(np.ndindex(volumes.shape[:2])) if spatial_dims == 2 else [(t,) for t in range(volumes.shape[0])]
-    )
     return [
         Annotated(
             image=np.asarray(pixels[t, :, where[1]] if spatial_dims == 2 else pixels[t]),
@@ -68,9 +84,8 @@ def snapshot(
             intensity_range=(normalization.low, normalization.high),
             object_diameter_px=object_diameter_px,
         )
-        for where in frames
+        for where in (checked_parts(status, label_letters, spatial_dims) if parts is None else parts)
         for t in [where[0]]
-        if (known[where] == Status.CHECKED).any()
     ]
 
 

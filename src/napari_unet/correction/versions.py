@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
+from napari_unet.correction.filling import pieces
 from napari_unet.errors import StoreError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LabelVersion", "keep_version", "list_versions", "load_version"]
+__all__ = ["LabelVersion", "keep_version", "list_versions", "open_version"]
 
 _FOLDER = "versions"
 _SIDE = 512
@@ -48,7 +48,7 @@ class LabelVersion:
 
 
 def keep_version(store: Path, labels: NDArray[Any], model: str, *, checked: int = 0) -> LabelVersion:
-    """Write labels beside the corrections, in the place of earlier ones of that model.
+    """Write labels beside the corrections, in the place of earlier ones of that model; a part at a time.
 
     Parameters
     ----------
@@ -72,13 +72,16 @@ def keep_version(store: Path, labels: NDArray[Any], model: str, *, checked: int 
         folder.mkdir(exist_ok=True)
         for left in folder.glob(".*.partial"):  # by a crash
             shutil.rmtree(left, ignore_errors=True)
-        zarr.create_array(
+        array: Any = zarr.create_array(
             temporary,
-            data=np.ascontiguousarray(labels),
+            shape=labels.shape,
+            dtype=labels.dtype,
             chunks=chunks,
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
             attributes={"model": model, "when": when, "checked": checked},
         )
+        for part in pieces(tuple(slice(0, n) for n in labels.shape)):
+            array[part] = labels[part]
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
     except OSError as error:
@@ -102,8 +105,8 @@ def list_versions(store: Path) -> list[LabelVersion]:
     return sorted(found, key=lambda one: one.when, reverse=True)
 
 
-def load_version(version: LabelVersion, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the labels of a version.
+def open_version(version: LabelVersion, shape: tuple[int, ...]) -> Any:
+    """Return the labels of a version as an array of zarr, which is read where it is asked for.
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ def load_version(version: LabelVersion, shape: tuple[int, ...]) -> NDArray[Any]:
         If they cannot be read, or are of another shape.
     """
     try:
-        labels = np.asarray(zarr.open_array(version.path, mode="r")[...])
+        labels = zarr.open_array(version.path, mode="r")
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(
             f"The labels of {version.model!r} in {version.path} cannot be read ({error}). "

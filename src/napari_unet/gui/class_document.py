@@ -117,9 +117,10 @@ class ClassDocument(Document):
         for number, _ in enumerate(self._keep(filled()), start=1):
             yield number / len(parts)
 
+    @property
     def proposed(self) -> NDArray[Any]:
-        """Return a copy of the predicted classes, under the strokes too."""
-        return np.array(self._prediction.data)
+        """The predicted classes, under the strokes too."""
+        return np.asarray(self._prediction.data)
 
     @property
     def _are_objects(self) -> bool:
@@ -140,12 +141,22 @@ class ClassDocument(Document):
         labels = np.where(after > 0, after.astype(np.int32) - 1, self._prediction.data[box])
         self._perform(Edit(box, self._labels[box].copy(), labels, self.status[box].copy(), status, "stroke"))
 
-    def _write(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
-        painted = status == Status.CHECKED
+    def _put(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        painted = self._note_painted(box, labels, status)
+        self._annotations.data[box] = _annotation(labels, painted)
+        self._prediction.data[box] = np.where(painted, self._prediction.data[box], labels)
+
+    def _note_painted(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Take up labels and status, and return where is painted."""
+        painted: NDArray[np.bool_] = status == Status.CHECKED
         was_painted = self.status[box] == Status.CHECKED
         self._count += int(np.count_nonzero(painted)) - int(np.count_nonzero(was_painted))
         self._labels[box], self.status[box] = labels, status
         self._has_some |= self.is_large and bool(labels.any())
+        return painted
+
+    def _write(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        painted = self._note_painted(box, labels, status)
         write_into(self._annotations, box, _annotation(labels, painted))
         write_into(self._prediction, box, np.where(painted, self._prediction.data[box], labels).astype(np.uint8))
 

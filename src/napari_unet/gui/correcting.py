@@ -5,20 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.errors import AnnotationError
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.clicking import Clicking
 from napari_unet.gui.highlight import Highlight
+from napari_unet.gui.in_pieces import changed_in_pieces
 from napari_unet.gui.keys import Keys
 from napari_unet.gui.looking import Looking
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.proposing import Proposing
-from napari_unet.gui.session import Scope, Tool
+from napari_unet.gui.session import JobState, Scope, Tool
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_unet.correction import Box
     from napari_unet.gui.document import Document
     from napari_unet.gui.workbench import Workbench
 
@@ -164,12 +165,42 @@ class Correcting:
         elif self._workbench.viewer.dims.ndisplay != 2:
             self._session.say("Switch to the 2-D display: a view of it can be complete.", problem=True)
         else:
-            try:
-                count = document.complete(self._workbench.segmenting.box(scope or self.scope))
-            except AnnotationError as error:
-                self._session.say(str(error), problem=True)
-                return
-            self._session.say(f"{count} objects are right and nothing is missing here. Go on, or press Train.")
+            box = self._workbench.segmenting.box(scope or self.scope)
+            if document.is_too_much(box):
+                self._complete_in_pieces(document, box)
+            else:
+                self._tell_complete(document.complete(box))
+
+    def _complete_in_pieces(self, document: ObjectDocument, box: Box) -> None:
+        """Declare more complete than a step can hold, once the user has said so twice."""
+        session, bench = self._session, self._workbench
+        if session.prediction is not JobState.IDLE:
+            session.say("Wait until the image is segmented, or cancel it.", problem=True)
+            return
+        count = document.object_count(box)
+        question = (
+            f"This checks all {count} objects and everything between them. In an image of this size that cannot be "
+            "taken back, nor what was done before. Press again if all of it is right, or go slice by slice."
+        )
+        if session.message != question:
+            session.say(question, problem=True)
+            return
+
+        def done(_: None) -> None:
+            if bench.holds(document):
+                document.corrections += 1
+                document.end_filling()
+                self._tell_complete(count)
+
+        bench.jobs.start(
+            "prediction",
+            lambda stop: changed_in_pieces(document, partial(document.complete_in_pieces, box), "Checking", stop),
+            on_result=done,
+            message="Checking...",
+        )
+
+    def _tell_complete(self, count: int) -> None:
+        self._session.say(f"{count} objects are right and nothing is missing here. Go on, or press Train.")
 
     def objects_in(self, scope: Scope) -> int | None:
         """Return how many objects are in the view, slice or image; None where it cannot be declared complete."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.correction import Edit, Journal, import_edit, pieces, snapshot
+from napari_unet.annotation import Status
+from napari_unet.correction import Edit, Journal, checked_parts, import_edit, pieces, snapshot
 from napari_unet.errors import AnnotationError
 from napari_unet.gui.layers import label_shape
-from napari_unet.gui.room import fits, zeros_in_file
-from napari_unet.images import measure_normalization, to_canonical
+from napari_unet.gui.room import fits, how_many_fit, zeros_in_file
+from napari_unet.images import label_axes, measure_normalization, to_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,10 +51,10 @@ class Document(ABC):
     status : ndarray of uint8
         `Status` per voxel, in the shape of the labels.
     is_large : bool
-        Whether the labels are in a file instead of memory. Then a prediction of much at once is taken over piece by
-        piece (`fill_in_pieces`) and cannot be undone, and what needs a copy of everything is not offered.
+        Whether the labels are in a file instead of memory. Then what changes much at once is done piece by piece
+        (`fill_in_pieces` and others) and cannot be undone, and what needs a copy of everything is not offered.
     is_busy : bool
-        Whether a prediction is being taken over piece by piece: nothing else is changed meanwhile.
+        Whether it is being changed piece by piece: nothing else is changed meanwhile.
     corrections : int
         How many steps of the user are in force, beyond those from before it was opened; segmenting is none.
     changed : Signal
@@ -102,6 +104,13 @@ class Document(ABC):
         return bool(self._labels.any())
 
     @abstractmethod
+    def _put(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        """Bring the arrays up to date, and leave the layers; from any thread."""
+
+    def _count_again(self) -> None:  # noqa: B027 - most count as they write
+        """Count what is there after pieces were written; in the worker."""
+
+    @abstractmethod
     def _write(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Bring the arrays and the layers up to date."""
 
@@ -130,7 +139,6 @@ class Document(ABC):
 
         They are the truth, and everything is checked; or they are to be checked, and stand wherever nothing is.
         """
-        self._refuse_if_large("Taking over labels")
         objects = self._are_objects
         self._perform(import_edit(self._labels, self.status, found, as_truth=as_truth, objects=objects))
 
@@ -140,6 +148,21 @@ class Document(ABC):
 
         Runs in a worker, between `begin_to_fill` and `end_filling`. `predicted` may be on disk.
         """
+
+    def take_over_in_pieces(self, found: Any, *, as_truth: bool) -> Iterator[float]:
+        """Take over labels of another program as `take_over` does; runs as `fill_in_pieces`."""
+        whole = tuple(slice(0, n) for n in self.shape)
+        if not as_truth and self._are_objects and any(self.status[part].any() for part in pieces(whole)):
+            yield from self.fill_in_pieces(found, whole)
+            return
+
+        def change(part: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            new, known = np.asarray(found[part]), self.status[part]
+            if as_truth:
+                return new, np.full_like(known, Status.CHECKED)
+            return np.where(known == Status.UNCHECKED, new, self._labels[part]), known
+
+        yield from self._rewrite(change, whole)
 
     def begin_to_fill(self) -> None:
         """Let nobody else change anything."""
@@ -154,23 +177,31 @@ class Document(ABC):
             layer.refresh()
         self.changed.emit()
 
+    @property
     def proposed(self) -> NDArray[Any]:
-        """Return a copy of the labels such that `fill` can bring them back."""
-        return self._labels.copy()
+        """The labels such that `fill` can bring them back; a copy of them is to be kept."""
+        return self._labels
 
     def clear(self) -> None:
         """Begin anew, as one undoable step."""
-        self._refuse_if_large("Deleting all labels")
         labels, status = self._labels, self.status
         whole = tuple(slice(0, n) for n in labels.shape)
         self._perform(
             Edit(whole, labels.copy(), np.zeros_like(labels), status.copy(), np.zeros_like(status), "begin anew")
         )
 
-    def snapshot(self, spec: ModelSpec, object_diameter_px: float | None = None) -> list[Annotated]:
-        """Return copies of what is checked."""
+    def snapshot(self, spec: ModelSpec, object_diameter_px: float | None = None) -> tuple[list[Annotated], int]:
+        """Return copies of what is checked, and how many slices are left out because they do not fit into memory.
+
+        Raises
+        ------
+        AnnotationError
+            If a volume that a 3-D model would learn from does not fit.
+        """
         pixels, axes = self.pixels
-        return snapshot(
+        parts = checked_parts(self.status, label_axes(self.axes), spec.spatial_dims)
+        chosen = self._that_fit(parts, spec) if self.is_large else parts
+        samples = snapshot(
             pixels,
             self._labels,
             self.status,
@@ -179,7 +210,24 @@ class Document(ABC):
             normalization=self.normalization(spec),
             name=self.image.name,
             object_diameter_px=object_diameter_px,
+            parts=chosen,
         )
+        return samples, len(parts) - len(chosen)
+
+    def _that_fit(self, parts: list[tuple[int, ...]], spec: ModelSpec) -> list[tuple[int, ...]]:
+        """Return as many of the parts as there is room for, evenly spread."""
+        pixels, axes = self.pixels
+        sizes = dict(zip(label_axes(self.axes), self.shape, strict=True))
+        channels = prod(n for n, letter in zip(pixels.shape, axes, strict=True) if letter in "CS")
+        voxels = prod(sizes.get(letter, 1) for letter in "ZYX"[-spec.spatial_dims :])
+        room = how_many_fit(voxels, channels * np.dtype(pixels.dtype).itemsize)
+        if spec.spatial_dims == 3 and room < len(parts):
+            raise AnnotationError(
+                "A 3-D model learns from whole volumes, and these do not fit into memory. Cut a part out of the stack, "
+                "save it as an image of its own and correct that, or take a 2-D model."
+            )
+        which = np.linspace(0, len(parts) - 1, min(len(parts), max(1, room))).round().astype(int)
+        return [parts[n] for n in which]
 
     def normalization(self, spec: ModelSpec) -> Normalization:
         """Return the normalisation of the whole image, measured once."""
@@ -259,6 +307,21 @@ class Document(ABC):
         elif self.store is not None and not self.store.is_empty:
             yield from pieces(whole)
 
+    def _rewrite(self, change: Callable[[Box], tuple[NDArray[Any], NDArray[np.uint8]]], box: Box) -> Iterator[float]:
+        """Change labels and status in pieces, in a worker; yields how far it is."""
+        parts = list(pieces(box))
+
+        def written() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
+            for part in parts:
+                labels, status = change(part)
+                self._put(part, labels, status)
+                yield part, labels, status
+
+        for number, _ in enumerate(self._keep(written()), start=1):
+            yield 0.9 * number / len(parts)
+        self._count_again()
+        yield 1.0
+
     def _keep(self, parts: Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]) -> Iterator[None]:
         """Keep what is filled in, on disk where there is a store; nothing before can be undone any more."""
         if self.store is not None:
@@ -267,10 +330,6 @@ class Document(ABC):
         self._journal.seal()
         for _ in parts:
             yield
-
-    def _refuse_if_large(self, what: str) -> None:
-        if self.is_large:
-            raise AnnotationError(f"{what} at once is not possible in an image of this size: go slice by slice.")
 
 
 def bind_undo_keys(layer: Labels, undo: Callable[[], bool] | None, redo: Callable[[], bool] | None) -> None:

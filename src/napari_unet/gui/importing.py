@@ -6,11 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.correction import Incoming, find_label_pairs, fit_labels, import_labels, read_labels
-from napari_unet.errors import AnnotationError, UNetError
+from napari_unet.errors import UNetError
 from napari_unet.gui.document import kind_of
+from napari_unet.gui.in_pieces import changed_in_pieces
 from napari_unet.gui.layers import label_shape
 from napari_unet.gui.offers import Offers, path_of, tell_pairs
 from napari_unet.gui.origin import origin_of
+from napari_unet.gui.room import fits, zeros_in_file
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 from napari_unet.images import label_axes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Labels
 
+    from napari_unet.gui.document import Document
     from napari_unet.gui.workbench import Workbench
 
 __all__ = ["Importing"]
@@ -61,18 +64,21 @@ class Importing:
 
     def choose_layer(self, layer: Labels) -> None:
         """Look at a layer of labels, then ask what they are."""
-        data = layer.data[0] if layer.multiscale else layer.data
+        data, name = layer.data[0] if layer.multiscale else layer.data, layer.name
 
         def done(found: Incoming) -> None:
-            self._ask(found, repr(layer.name), then=lambda: self._put_away(layer))
+            self._ask(found, repr(name), then=lambda: self._put_away(layer))
 
-        self._read(layer.name, lambda shape, axes, n: fit_labels(data, shape, axes, name=layer.name, classes=n), done)
+        def read(shape: tuple[int, ...], axes: str, classes: int, make: Callable[..., Any] | None) -> Incoming:
+            return fit_labels(data, shape, axes, name=name, classes=classes, make=make)
+
+        self._read(name, read, done)
 
     def choose_file(self, path: Path) -> None:
         """Look at a file of labels or ROIs, then ask what they are."""
         self._read(
             path.name,
-            lambda shape, axes, n: read_labels(path, shape, axes, classes=n),
+            lambda shape, axes, n, make: read_labels(path, shape, axes, classes=n, make=make),
             lambda found: self._ask(found, path.name),
         )
 
@@ -121,7 +127,10 @@ class Importing:
     # --- inner: reading ----------------------------------------------------------------------------------
 
     def _read(
-        self, name: str, read: Callable[[tuple[int, ...], str, int], Incoming], done: Callable[[Incoming], None]
+        self,
+        name: str,
+        read: Callable[[tuple[int, ...], str, int, Callable[..., Any] | None], Incoming],
+        done: Callable[[Incoming], None],
     ) -> None:
         """Read labels in the background."""
         bench, image = self._workbench, self._workbench.image
@@ -137,7 +146,7 @@ class Importing:
 
         def run(_: StopFlag) -> Generator[Any, None, Incoming]:
             yield from ()
-            return read(shape, label_axes(axes), classes)
+            return read(shape, label_axes(axes), classes, None if fits(shape) else zeros_in_file)
 
         def take_over(found: Incoming) -> None:
             if bench.image is image and self._session.axes == axes and self._classes() == classes:
@@ -174,6 +183,8 @@ class Importing:
     def _ask(self, found: Incoming, name: str, then: Callable[[], None] = lambda: None) -> None:
         what = f"{found.count} class{'es' * (found.count != 1)}" if self._classes() else _objects(found.count)
         replaced = f" Truth would replace the {self._session.checked} checked." if self._session.checked else ""
+        if not fits(found.labels.shape):
+            replaced += " In an image of this size it cannot be taken back, nor what was done before."
         self._take = partial(self._take_one, found, name, then)
         self._session.say(f"{what} in {name}.")
         parts = (f"{what} in {name}.", found.note, f"{_QUESTION}{replaced}")
@@ -182,13 +193,19 @@ class Importing:
     # --- inner: taking over ------------------------------------------------------------------------------
 
     def _take_one(self, found: Incoming, name: str, then: Callable[[], None], as_truth: bool) -> None:
-        if self._fill(found, as_truth):
-            then()
-            how = "all of it is checked. Press Train." if as_truth else "correct what is wrong, then press Train."
-            self._session.say(f"Taken over from {name}: {how} Control-Z takes it back.")
+        how = "all of it is checked. Press Train." if as_truth else "correct what is wrong, then press Train."
 
-    def _fill(self, found: Incoming, as_truth: bool) -> bool:
-        """Take labels over into the document of the image; False if that cannot be, which is said."""
+        def done(back: str) -> None:
+            then()
+            self._session.say(f"Taken over from {name}: {how}{back}")
+
+        self._fill(found, as_truth, done)
+
+    def _fill(self, found: Incoming, as_truth: bool, done: Callable[[str], None]) -> bool:
+        """Take labels over into the document of the image; False if that cannot be, which is said.
+
+        `done` is called at its end, with how it can be taken back.
+        """
         bench = self._workbench
         document = bench.ensure_document()
         if document is None:
@@ -201,15 +218,32 @@ class Importing:
             return False
         if self._session.prediction is JobState.RUNNING:
             bench.segmenting.cancel()  # its result would cover what is taken over
-        if document.is_busy:
-            self._session.say("Wait until the labels of the segmentation are taken over.", problem=True)
+        if document.is_busy or (document.is_large and self._session.prediction is not JobState.IDLE):
+            self._session.say("Wait until the segmentation has ended, then import again.", problem=True)
             return False
-        try:
+        if document.is_large:
+            self._fill_in_pieces(document, found, as_truth, done)
+        else:
             document.take_over(found.labels, as_truth=as_truth)
-        except AnnotationError as error:
-            self._session.say(str(error), problem=True)
-            return False
+            done(" Control-Z takes it back.")
         return True
+
+    def _fill_in_pieces(self, document: Document, found: Incoming, as_truth: bool, done: Callable[[str], None]) -> None:
+        bench = self._workbench
+        take = partial(document.take_over_in_pieces, found.labels, as_truth=as_truth)
+
+        def end(_: None) -> None:
+            if bench.holds(document):
+                document.corrections += 1
+                document.end_filling()
+                done("")
+
+        bench.jobs.start(
+            "prediction",
+            lambda stop: changed_in_pieces(document, take, "Taking over the labels", stop),
+            on_result=end,
+            message="Taking over the labels...",
+        )
 
     def _take_folder(self, pairs: list[tuple[Path, Path]], as_truth: bool) -> None:
         bench, image = self._workbench, self._workbench.image
@@ -222,7 +256,7 @@ class Importing:
         told: dict[Path, str] = {}
         stored = import_labels(
             others, as_truth=as_truth, axes=axes if known.channel is None else None, kind=kind, classes=classes,
-            channel=known.channel, level=known.level,
+            channel=known.channel, level=known.level, fits=fits,
         )  # fmt: skip
 
         def run(stop: StopFlag) -> Generator[Any, None, Incoming | str | None]:
@@ -232,7 +266,10 @@ class Importing:
                 if stop.is_set():
                     break
             try:
-                return None if own is None else read_labels(own, shape, label_axes(axes), classes=classes)
+                if own is None:
+                    return None
+                make = None if fits(shape) else zeros_in_file
+                return read_labels(own, shape, label_axes(axes), classes=classes, make=make)
             except UNetError as error:
                 return str(error)
 
@@ -242,7 +279,7 @@ class Importing:
                 told[here] = found
             elif isinstance(found, Incoming) and here is not None:
                 is_mine = document is not None and bool(document.status.any())
-                told[here] = "was there" if is_mine or not self._fill(found, as_truth) else "taken"
+                told[here] = "was there" if is_mine or not self._fill(found, as_truth, lambda _: None) else "taken"
             self._tell_folder(told, as_truth)
 
         def on_event(done: int) -> None:

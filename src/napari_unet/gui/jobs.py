@@ -90,9 +90,14 @@ class Jobs:
         *,
         on_result: Callable[[Any], None],
         message: str,
-        cancelled: str = _CANCELLED,
+        cancelled: str = "",
+        then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start a job, ``"prediction"`` or ``"training"``; `cancelled` is what is said where it was stopped."""
+        """Start a job, ``"prediction"`` or ``"training"``.
+
+        `cancelled` is what is said where it was stopped, empty for nothing in particular; `then` is called when it is
+        over, and had a result.
+        """
         self._session.move(kind, JobState.RUNNING)
         self._session.progress = 0.0
         if kind == "prediction":
@@ -100,13 +105,23 @@ class Jobs:
         else:
             self._notice, self._session.enough = "", False
         gate = self._training_may_go_on if kind == "training" else None
+        next_ = [lambda: None]
+
+        def take(result: Any) -> None:
+            next_[0] = then
+            on_result(result)
+
+        def end() -> None:
+            self._on_end(kind)
+            next_[0]()
+
         job = Job(
             f"U-Net {kind}",
             lambda stop: _paused_by(make(stop), gate),
             on_event=lambda event: self._on_event(kind, event),
-            on_result=on_result,
-            on_error=lambda text: self._on_error(kind, text, cancelled),
-            on_end=lambda: self._on_end(kind),
+            on_result=take,
+            on_error=lambda text: self._on_error(kind, text, cancelled or _CANCELLED),
+            on_end=end,
         )
         self._running[kind] = job
         self._session.say(message)

@@ -50,6 +50,8 @@ class Learning:
         """What was in use when the training began, and its name."""
         self._path: Path | None = None
         self._looked_at: tuple[Any, str] = (None, "")
+        self._left_out = 0
+        """Checked slices that the training does not get."""
         self._preview: Labels | None = None
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
@@ -120,10 +122,11 @@ class Learning:
             return []
         spec, document = bench.spec, bench.document
         try:
-            samples = [] if document is None or spec is None else document.snapshot(spec, bench.object_size)
+            taken = document.snapshot(spec, bench.object_size) if document is not None and spec is not None else ([], 0)
         except UNetError as error:
             session.say(str(error), problem=True)
             return []
+        samples, self._left_out = taken
         if not samples or spec is None:
             session.say(f"Nothing is checked yet. {ask_for_truth(spec)}", problem=True)
             return []
@@ -161,6 +164,9 @@ class Learning:
                 yield Notice("What is checked has changed since it was broken off: the training starts afresh.")
                 return (yield from learn(stop))
 
+        what = "what you checked"
+        if self._left_out:
+            what = f"{len(samples)} of {len(samples) + self._left_out} checked slices, as many as fit into memory"
         self._taught[document] = document.corrections
         self._old = (model, session.model) if model is not None else None
         self._path, session.newer = path, 0
@@ -168,7 +174,7 @@ class Learning:
             "training",
             run,
             on_result=self._offer,
-            message="Training on what you checked. You can go on correcting.",
+            message=f"Training on {what}. You can go on correcting.",
         )
 
     def newer_corrections(self) -> int:
@@ -219,11 +225,16 @@ class Learning:
         self._drop_preview()
         bench = self._workbench
         bench.choosing.use(model)
+
+        def segment() -> None:
+            bench.segmenting.segment(bench.estimating.main_scope())
+            if problem:
+                self._session.say(problem, problem=True)
+
         if bench.document is not None and self._old is not None:
-            bench.versions.keep(bench.document, *self._old)
-        bench.segmenting.segment(bench.estimating.main_scope())
-        if problem:
-            self._session.say(problem, problem=True)
+            bench.versions.keep(bench.document, *self._old, then=segment)
+        else:
+            segment()
 
     def keep_old(self) -> None:
         """Forget the new model; everything stays as it was."""

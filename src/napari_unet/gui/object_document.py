@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.annotation import Status
 from napari_unet.correction import (
     ObjectTable,
     Refill,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
-    from napari_unet.annotation import Status
     from napari_unet.correction import Box, Edit, Proposal, Store
     from napari_unet.gui.guide import Guide
 
@@ -159,10 +159,8 @@ class ObjectDocument(Document):
 
     def fill_in_pieces(self, predicted: Any, box: Box) -> Iterator[float]:
         """Take over predicted objects in pieces; see `Document.fill_in_pieces`."""
-        parts, filling = list(pieces(box)), Refill()
-        whole = list(pieces(tuple(slice(0, n) for n in self.shape)))
-        steps = count(1)
-        total = 2 * len(parts) + len(whole)
+        parts, filling, steps = list(pieces(box)), Refill(), count(1)
+        total = 2 * len(parts) + 1
         for part in parts:
             filling.look(np.asarray(predicted[within(part, box)]), self._labels[part], self.status[part])
             yield next(steps) / total
@@ -177,11 +175,13 @@ class ObjectDocument(Document):
 
         for _ in self._keep(filled()):
             yield next(steps) / total
-        counted = ObjectTable(self._labels, self.status, [])
-        for part in whole:
-            counted.add(self._labels, self.status, part)
-            yield next(steps) / total
-        self._counted = counted
+        self._count_again()
+        yield 1.0
+
+    def _count_again(self) -> None:
+        whole = tuple(slice(0, n) for n in self.shape)
+        self._counted = ObjectTable(self._labels, self.status, pieces(whole))
+        self._highest = max(self._highest, self._counted.highest)
 
     def end_filling(self) -> None:
         """Show what was filled in."""
@@ -277,10 +277,21 @@ class ObjectDocument(Document):
         box = self._table.box(number)
         return box is not None and self.mark(box, self._labels[box] == number, value)
 
+    def is_too_much(self, box: Box) -> bool:
+        """Whether a box can be declared complete in pieces only, without a step to undo."""
+        return self.is_large and _voxels(box) > MOST_AT_ONCE
+
+    def complete_in_pieces(self, box: Box) -> Iterator[float]:
+        """Declare everything in a box right; runs as `fill_in_pieces`."""
+
+        def change(part: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            known = self.status[part]
+            return self._labels[part], np.where(known == Status.UNCHECKED, np.uint8(Status.CHECKED), known)
+
+        yield from self._rewrite(change, box)
+
     def complete(self, box: Box) -> int:
         """Declare everything in a box right and return how many objects are in it."""
-        if _voxels(box) > MOST_AT_ONCE:
-            self._refuse_if_large("Declaring everything complete")
         self._perform(complete_area(self._labels, self.status, box))
         return self.object_count(box)
 
@@ -315,6 +326,9 @@ class ObjectDocument(Document):
     def _note(self, edit: Edit, *, back: bool) -> None:
         self._highest = max(self._highest, int((edit.labels_before if back else edit.labels_after).max(initial=0)))
         self._table.update(edit, self._labels, reverted=back)
+
+    def _put(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
+        self._labels[box], self.status[box] = labels, status
 
     def _write(self, box: Box, labels: NDArray[Any], status: NDArray[Any]) -> None:
         write_into(self._layer, box, labels)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MOST_AT_ONCE", "fits", "zeros_in_file"]
+__all__ = ["MOST_AT_ONCE", "fits", "how_many_fit", "zeros_in_file"]
 
 MOST_AT_ONCE = 2**26
 """Voxels of labels in a file that are changed in one step, which holds them in memory several times."""
@@ -32,6 +32,19 @@ _COPIES = 3
 def fits(shape: Sequence[int]) -> bool:
     """Return whether labels and status, and a step that changes all of them, fit into half of the free memory."""
     return _BYTES * _COPIES * prod(shape) <= free_memory_of_host() // 2
+
+
+def how_many_fit(voxels: int, pixel_bytes: int) -> int:
+    """Return how many parts of an image, with their labels and status, fit into a quarter of the free memory.
+
+    Parameters
+    ----------
+    voxels : int
+        Of a part.
+    pixel_bytes : int
+        What a voxel of the image takes, with all its channels.
+    """
+    return free_memory_of_host() // 4 // (voxels * (_BYTES + pixel_bytes))
 
 
 def zeros_in_file(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from math import prod
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from napari_unet.errors import PredictionError, UNetError
+from napari_unet.errors import UNetError
 from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth
+from napari_unet.gui.in_pieces import changed_in_pieces
 from napari_unet.gui.inputs import lazy
-from napari_unet.gui.jobs import MainThread, Progress
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.room import MOST_AT_ONCE
@@ -100,7 +101,8 @@ class Segmenting:
         def run(stop: StopFlag) -> Generator[Any, None, Prediction]:
             result = yield from self.predict(document, model, box, stop, maps=voxels <= MOST_VOXELS, out=out)
             if in_pieces:
-                yield from _fill(document, result.labels, box, stop)
+                fill = partial(document.fill_in_pieces, result.labels, box)
+                yield from changed_in_pieces(document, fill, "Taking over the labels", stop)
             elif out is not None:
                 result = replace(result, labels=np.asarray(result.labels))
             if out is not None:
@@ -112,7 +114,7 @@ class Segmenting:
             run,
             on_result=take_over,
             message="Segmenting...",
-            **({"cancelled": _GOES_ON.format(scope.value)} if out is not None else {}),
+            cancelled=_GOES_ON.format(scope.value) if out is not None else "",
         )
 
     def cancel(self) -> None:
@@ -209,17 +211,3 @@ class Segmenting:
             session.say(found if count else f"No objects. {nothing}", problem=not count)
         else:
             session.say("Segmented. Paint where it is wrong, then press Train.")
-
-
-def _fill(document: Document, labels: Any, box: Box, stop: StopFlag) -> Generator[Any, None, None]:
-    """Take over a prediction piece by piece; nothing else is changed in the document meanwhile."""
-    begin = MainThread(document.begin_to_fill)
-    yield begin
-    if not begin.wait(stop):
-        raise PredictionError("The segmentation was stopped.")
-    try:
-        for fraction in document.fill_in_pieces(labels, box):
-            yield Progress(fraction, f"Taking over the labels: {fraction:.0%}. You can look, but not correct.")
-    except Exception:
-        yield MainThread(document.end_filling)
-        raise

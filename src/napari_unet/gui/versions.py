@@ -7,13 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from napari_unet.correction import LabelVersion, keep_version, list_versions, load_version
+import numpy as np
+
+from napari_unet.correction import LabelVersion, keep_version, list_versions, open_version
+from napari_unet.gui.in_pieces import changed_in_pieces
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 from napari_unet.models import list_models, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
     from threading import Event as StopFlag
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from napari_unet.models import Model
 
 __all__ = ["Versions"]
+
+
+_BACK = "Back to {!r} with its labels. What is checked stays as it is."
 
 
 class _Kept:
@@ -57,17 +63,19 @@ class Versions:
         others = [one.version for name, one in self._of(document).items() if name != self._session.model]
         return tuple(sorted(others, key=lambda one: one.when, reverse=True))
 
-    def keep(self, document: Document, model: Model, name: str) -> None:
-        """Note a model that is about to be replaced, and the labels it has left."""
+    def keep(self, document: Document, model: Model, name: str, then: Callable[[], None] = lambda: None) -> None:
+        """Note a model that is about to be replaced, and the labels it has left, `then` go on."""
         if document.is_large:
-            return  # a copy of everything does not fit
+            self._keep_on_disk(document, model, name, then)
+            return
         version = LabelVersion(name, time.time(), document.counts()[0])
-        kept = _Kept(version, document.proposed(), None if name in list_models() else model)
+        kept = _Kept(version, document.proposed.copy(), _own(model, name))
         self._of(document)[name] = kept
         store = document.store
         if store is not None and not store.read_only:
             self._write(store.path, kept)
         self._session.versions = self.offered()
+        then()
 
     def go_back(self, name: str) -> None:
         """Use a model again, and its labels wherever nothing is checked: one undoable step."""
@@ -78,13 +86,16 @@ class Versions:
         if session.prediction is not JobState.IDLE:
             session.say("Already segmenting. Cancel it first.")
             return
+        if document.is_large:
+            self._go_back_in_pieces(document, kept)
+            return
         present, present_name = bench.model, session.model
         labels, known = kept.labels, kept.model
 
         def run(_: StopFlag) -> Generator[Any, None, tuple[Model, NDArray[Any]]]:
             yield from ()
             model = known if known is not None else load_model(name)
-            return model, labels if labels is not None else load_version(kept.version, document.shape)
+            return model, labels if labels is not None else np.asarray(open_version(kept.version, document.shape)[...])
 
         def show(found: tuple[Model, NDArray[Any]]) -> None:
             if bench.document is not document:
@@ -95,9 +106,69 @@ class Versions:
                 self.keep(document, present, present_name)  # the way forward again
             bench.choosing.use(model, name)
             document.fill(before, tuple(slice(0, n) for n in document.shape))
-            session.say(f"Back to {name!r} with its labels. What is checked stays as it is.")
+            session.say(_BACK.format(name))
 
         bench.jobs.start("prediction", run, on_result=show, message=f"Going back to {name!r}...")
+
+    # --- large images ------------------------------------------------------------------------------------
+
+    def _keep_on_disk(self, document: Document, model: Model, name: str, then: Callable[[], None]) -> None:
+        """Keep labels that do not fit into memory twice, while nobody changes them."""
+        bench, store = self._workbench, document.store
+        if store is None or store.read_only:
+            then()
+            return
+        found: list[LabelVersion] = []
+
+        def write() -> Iterator[float]:
+            yield 0.0
+            found.append(keep_version(store.path, document.proposed, name, checked=document.counts()[0]))
+
+        def done(_: None) -> None:
+            if bench.holds(document):
+                document.end_filling()
+                self._of(document)[name] = _Kept(found[0], None, _own(model, name))
+                self._session.versions = self.offered()
+
+        what = f"Keeping the labels of {name!r}"
+        bench.jobs.start(
+            "prediction",
+            lambda stop: changed_in_pieces(document, write, what, stop),
+            on_result=done,
+            message=f"{what}...",
+            then=then,
+        )
+
+    def _go_back_in_pieces(self, document: Document, kept: _Kept) -> None:
+        bench, session, name = self._workbench, self._session, kept.version.model
+        present, present_name = bench.model, session.model
+        whole = tuple(slice(0, n) for n in document.shape)
+
+        def fill() -> Iterator[float]:
+            yield from document.fill_in_pieces(open_version(kept.version, document.shape), whole)
+
+        def run(stop: StopFlag) -> Generator[Any, None, Model]:
+            model = kept.model if kept.model is not None else load_model(name)
+            yield from changed_in_pieces(document, fill, f"Going back to {name!r}", stop)
+            return model
+
+        def show(model: Model) -> None:
+            if bench.holds(document):
+                document.end_filling()
+            if bench.document is document:
+                bench.choosing.use(model, name)
+                session.say(f"{_BACK.format(name)} In an image of this size it cannot be taken back with Control-Z.")
+
+        def go() -> None:
+            if bench.document is document:
+                bench.jobs.start("prediction", run, on_result=show, message=f"Going back to {name!r}...")
+
+        if present is not None:
+            self.keep(document, present, present_name, then=go)  # the way forward again
+        else:
+            go()
+
+    # --- inner -------------------------------------------------------------------------------------------
 
     def _of(self, document: Document) -> dict[str, _Kept]:
         if document not in self._kept:
@@ -126,3 +197,8 @@ class Versions:
         )
         self._jobs.add(job)
         job.start()
+
+
+def _own(model: Model, name: str) -> Model | None:
+    """Return a model that the library does not have."""
+    return None if name in list_models() else model

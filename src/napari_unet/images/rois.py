@@ -15,7 +15,7 @@ from napari_unet.images.atomic import written_at_once
 from napari_unet.images.axes import label_planes, to_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from roifile import ImagejRoi
@@ -92,7 +92,9 @@ def read_rois(path: str | Path) -> list[ImagejRoi]:
     return rois
 
 
-def rois_to_labels(rois: Sequence[ImagejRoi], shape: Sequence[int], axes: str) -> NDArray[np.int32]:
+def rois_to_labels(
+    rois: Sequence[ImagejRoi], shape: Sequence[int], axes: str, *, make: Callable[..., NDArray[Any]] = np.zeros
+) -> NDArray[np.int32]:
     """Draw ROIs that have an area as labels; where they overlap the later one is on top.
 
     The ids are those in the names that `labels_to_rois` gives, if all have such names; so the outlines of one object in
@@ -106,6 +108,8 @@ def rois_to_labels(rois: Sequence[ImagejRoi], shape: Sequence[int], axes: str) -
         Of the labels.
     axes : str
         Of the labels, letters of ``TZYX``.
+    make : callable
+        Gives an array of zeros of a shape and a type (default: in memory).
 
     Returns
     -------
@@ -116,7 +120,7 @@ def rois_to_labels(rois: Sequence[ImagejRoi], shape: Sequence[int], axes: str) -
     ImageError
         If none has an area, or one does not say in which slice it lies.
     """
-    labels = np.zeros(tuple(shape), np.int32)
+    labels = make(tuple(shape), np.int32)
     volumes = to_canonical(labels, axes)[:, 0]
     drawn = [(roi, parts) for roi in rois if (parts := _areas(roi))]
     if not drawn:
