@@ -123,7 +123,7 @@ def test_while_it_trains_and_across_sessions(painter, trainings, discs):
     user = painter
     trainings.steps = 10**6
     user.press("train")
-    user.until(lambda: "step 3," in user.says)
+    user.until(lambda: len(user.panel.train.curve._steps) >= 3)
     add_class(user, "debris", "pink")
     paint(user, "debris", 40)
     painted = annotations(user).data.copy()

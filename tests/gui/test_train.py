@@ -46,6 +46,11 @@ def teacher(user, trainings):
 
 
 def steps(user):
+    """How many steps the live curve knows."""
+    return len(user.panel.train.curve._steps)
+
+
+def drawn(user):
     """How many steps the live curve shows."""
     shown, _ = user.panel.train.curve._loss.getData()
     return 0 if shown is None else len(shown)
@@ -102,6 +107,7 @@ def test_a_training_ends_in_a_preview_and_keep_old_drops_it(teacher, trainings, 
     assert user.says.startswith("Already training")
     user.until(lambda: user.session.has_preview and user.idle)
     assert steps(user) == 8
+    user.until(lambda: drawn(user) == 8)
     assert folded.isExpanded()
     assert len(asked) == 1
     preview = user.viewer.layers[PREVIEW]

@@ -21,7 +21,7 @@ def broken_off(user, trainings):
     user.stroke(np.linspace((60, 30), (60, 40), 4))
     trainings.steps = LONG
     user.press("train")
-    user.until(lambda: "step 5," in user.says)
+    user.until(lambda: len(user.panel.train.curve._steps) >= 5)
     file = user.document.store.path / "training.checkpoint"
     assert not file.exists(), "it is written once a minute, and at the end"
     user.viewer.window.remove_dock_widget(user.panel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Jobs", "MainThread", "Progress"]
 
 
+_TELL_EVERY = 0.25
+"""Seconds between two steps of a training that are told."""
 _CANCELLED = "Cancelled. Nothing was changed."
 
 
@@ -79,7 +82,7 @@ class Jobs:
         self._on_training_event = on_training_event
         self._running: dict[str, Job] = {}
         self._file: FileStarted | None = None
-        self._notice = ""
+        self._notice, self._told = "", 0.0
         self._training_may_go_on = StopFlag()
         self._training_may_go_on.set()
 
@@ -103,7 +106,7 @@ class Jobs:
         if kind == "prediction":
             self._training_may_go_on.clear()
         else:
-            self._notice, self._session.enough = "", False
+            self._notice, self._told, self._session.enough = "", 0.0, False
         gate = self._training_may_go_on if kind == "training" else None
         next_ = [lambda: None]
 
@@ -154,7 +157,7 @@ class Jobs:
             self._file = event
         if isinstance(event, TileDone) and shown:
             self._show_tiles(event)
-        elif isinstance(event, StepDone) and shown:
+        elif isinstance(event, StepDone) and shown and self._is_time_to_tell():
             session.progress = event.fraction
             # what the training has to tell stays in sight; steps come faster than one can read
             said = self._notice or "You can go on correcting."
@@ -166,6 +169,14 @@ class Jobs:
                 session.enough = session.enough or event.kind == "no_gain"
         if isinstance(event, StepDone | Validated):
             self._on_training_event(event)
+
+    def _is_time_to_tell(self) -> bool:
+        """Return whether the last step that was told is some time ago; more often, the window would have no rest."""
+        now = time.monotonic()
+        if now - self._told < _TELL_EVERY:
+            return False
+        self._told = now
+        return True
 
     def _show_tiles(self, event: TileDone) -> None:
         session, file = self._session, self._file

@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_unet.gui.keeping import saving_line
-from napari_unet.gui.widgets import button, row, wrapped_label
+from napari_unet.gui.widgets import button, row, set_style, wrapped_label
 from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
@@ -98,5 +98,5 @@ class SavingLine(QLabel):
             line = f'{line} in <a href="{folder}" style="color: #8ab4f8;">{name}</a>'
         self.setText(line)
         self.setToolTip(f"Every correction is saved at once, in {saving.where}.")
-        self.setStyleSheet("color: #ff9f0a;" if saving.failed else "color: #9aa0a6;")
+        set_style(self, "color: #ff9f0a;" if saving.failed else "color: #9aa0a6;")
         self.setVisible(bool(line))

@@ -20,7 +20,7 @@ from napari_unet.gui.segment_panel import SegmentPanel
 from napari_unet.gui.session import Session
 from napari_unet.gui.source_panel import SourcePanel
 from napari_unet.gui.train_panel import TrainPanel
-from napari_unet.gui.widgets import wrapped_label
+from napari_unet.gui.widgets import set_style, wrapped_label
 from napari_unet.gui.workbench import Workbench
 from napari_unet.models import list_models
 
@@ -108,6 +108,7 @@ class UNetPanel(QWidget):
         self.source.close_connections()
         self.segment.settings.close_connections()
         self.correct.close_connections()
+        self.train.close_connections()
         self.saving.close_connections()
         self._layers.events.removing.disconnect(self._before_a_layer_goes)
         self.workbench.close()
@@ -156,7 +157,7 @@ class UNetPanel(QWidget):
 
     def _show_message(self) -> None:
         self.status.setText(self.session.message)
-        self.status.setStyleSheet("color: #ff9f0a;" if self.session.problem else "")
+        set_style(self.status, "color: #ff9f0a;" if self.session.problem else "")
 
     def _on_training_event(self, event: Any) -> None:
         self.train.on_event(event)

@@ -44,9 +44,11 @@ class SegmentPanel(Section):
         self.add(self.settings)
         self.scope.activated.connect(self._choose)
         self._session.events.image.connect(self._forget_choice)
-        for name in ("image", "axes", "model", "prediction", "progress", "segmented", "checked", "estimates"):
+        for name in ("image", "axes", "model", "prediction", "segmented", "checked", "estimates"):
             getattr(self._session.events, name).connect(self._render)
+        self._session.events.progress.connect(self._render_progress)
         self._render()
+        self._render_progress()
 
     @property
     def _scope(self) -> Scope:
@@ -88,9 +90,15 @@ class SegmentPanel(Section):
         self.cancel.setVisible(busy)
         self.cancel.setEnabled(session.prediction is JobState.RUNNING)
         self.scope.setEnabled(not busy)
-        self.bar.setVisible(session.progress >= 0)
-        self.bar.setValue(round(1000 * max(0.0, session.progress)))
         set_highlight(self.segment, bool(session.image) and not session.segmented and session.checked == 0)
+
+    def _render_progress(self) -> None:
+        progress = self._session.progress
+        self.bar.setVisible(progress >= 0)
+        # a bar paints itself at once, and the rest of the window with it; this lets it wait for the next frame
+        self.bar.setUpdatesEnabled(False)
+        self.bar.setValue(round(1000 * max(0.0, progress)))
+        self.bar.setUpdatesEnabled(True)
 
     def _words(self, scope: Scope) -> str:
         """Return a scope with the time it takes, and the disk where that is much."""

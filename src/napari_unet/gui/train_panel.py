@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pyqtgraph
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QMenu
 from superqt import QCollapsible
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["TrainPanel"]
 
 _MINUTES = (1, 2, 5, 10, 20, 60)
+_DRAW_EVERY_MS = 500
+"""The curve is drawn so often at most: steps come faster than one can look, and drawing keeps the window busy."""
 
 
 class TrainPanel(Section):
@@ -103,6 +105,10 @@ class TrainPanel(Section):
     def on_event(self, event: Any) -> None:
         """Draw a step or a score."""
         self.curve.add(event)
+
+    def close_connections(self) -> None:
+        """Draw nothing any more."""
+        self.curve.close()
 
     def _train(self) -> None:
         self.curve.clear()
@@ -212,6 +218,10 @@ class Curve:
         self._score = self.widget.plot(
             pen=pyqtgraph.mkPen("#30d158"), symbol="o", symbolSize=5, symbolBrush="#30d158", name="AP50"
         )
+        self._timer = QTimer(self.widget)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DRAW_EVERY_MS)
+        self._timer.timeout.connect(self._draw)
         self.clear()
 
     def clear(self) -> None:
@@ -219,16 +229,23 @@ class Curve:
         self._steps: list[int] = []
         self._losses: list[float] = []
         self._scores: list[tuple[int, float]] = []
-        self._loss.setData([], [])
-        self._score.setData([], [])
+        self._draw()
+
+    def close(self) -> None:
+        """Draw nothing any more."""
+        self._timer.stop()
 
     def add(self, event: Any) -> None:
-        """Draw a step or a score."""
+        """Note a step or a score; it is drawn soon."""
         if isinstance(event, StepDone):
             previous = self._losses[-1] if self._losses else event.loss
             self._steps.append(event.step)
             self._losses.append(0.9 * previous + 0.1 * event.loss)
-            self._loss.setData(self._steps, self._losses)
         elif isinstance(event, Validated):
             self._scores.append((event.step, event.score.average_precision))
-            self._score.setData([s for s, _ in self._scores], [v for _, v in self._scores])
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _draw(self) -> None:
+        self._loss.setData(self._steps, self._losses)
+        self._score.setData([s for s, _ in self._scores], [v for _, v in self._scores])

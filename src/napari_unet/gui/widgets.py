@@ -10,7 +10,17 @@ from qtpy.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Section", "button", "caption", "narrow", "row", "set_choices", "set_highlight", "wrapped_label"]
+__all__ = [
+    "Section",
+    "button",
+    "caption",
+    "narrow",
+    "row",
+    "set_choices",
+    "set_highlight",
+    "set_style",
+    "wrapped_label",
+]
 
 
 class Section(QFrame):
@@ -94,4 +104,10 @@ def set_choices(combo: QComboBox, choices: list[str], current: str) -> None:
 
 def set_highlight(widget: QPushButton, on: bool) -> None:
     """Make a button stand out as the next sensible step."""
-    widget.setStyleSheet("QPushButton:enabled { background-color: #2f6fde; color: white; }" if on else "")
+    set_style(widget, "QPushButton:enabled { background-color: #2f6fde; color: white; }" if on else "")
+
+
+def set_style(widget: QWidget, sheet: str) -> None:
+    """Give a widget a style sheet, unless it has it: Qt works all of it out again, each time."""
+    if widget.styleSheet() != sheet:
+        widget.setStyleSheet(sheet)
