@@ -42,9 +42,11 @@ def assert_one_step(user, before):
     """Undo brings labels and status back, redo the change."""
     after = user.labels, user.status
     user.undo()
+    assert user.says == "Taken back."
     np.testing.assert_array_equal(user.labels, before[0])
     np.testing.assert_array_equal(user.status, before[1])
     user.redo()
+    assert user.says == "Made again."
     np.testing.assert_array_equal(user.labels, after[0])
     np.testing.assert_array_equal(user.status, after[1])
 
@@ -297,6 +299,8 @@ def test_merge_flags_distant_pieces_and_split_divides(corrector):
     assert user.says.startswith("Split into 2")
     after = user.labels
     assert after[OTHER] != after[CORNER]
+    colors = [user.document.editable.get_color(after[point])[:3] for point in (OTHER, CORNER)]
+    assert np.linalg.norm(colors[0] - colors[1]) > 0.4, "one sees that there are two"
     np.testing.assert_array_equal(after > 0, before[0] > 0)
     assert_one_step(user, merged)
     # a line across; beside the object it divides nothing

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.clicking import Clicking
+from napari_unet.gui.document import bind_undo_keys
 from napari_unet.gui.highlight import Highlight
 from napari_unet.gui.in_pieces import changed_in_pieces
 from napari_unet.gui.keys import Keys
@@ -81,6 +82,8 @@ class Correcting:
         layer.events.mode.connect(self._on_mode)
         document.edited.connect(self._clicking.flag)
         document.edited.connect(self.looking.reset)
+        for one in (layer, *document.outlines):  # the keys say what they did, as the buttons do
+            bind_undo_keys(one, partial(self._undo, document), partial(self._redo, document))
 
     def let_go(self, document: Document) -> None:
         """Leave a document's layer to itself."""
@@ -212,12 +215,18 @@ class Correcting:
 
     def undo(self) -> None:
         """Take back the last change."""
-        done = self._workbench.document is not None and self._workbench.document.undo()
-        self._session.say("Taken back." if done else "There is nothing to take back.")
+        self._undo(self._workbench.document)
 
     def redo(self) -> None:
         """Make the last undone change again."""
-        done = self._workbench.document is not None and self._workbench.document.redo()
+        self._redo(self._workbench.document)
+
+    def _undo(self, document: Document | None) -> None:
+        done = document is not None and document.undo()
+        self._session.say("Taken back." if done else "There is nothing to take back.")
+
+    def _redo(self, document: Document | None) -> None:
+        done = document is not None and document.redo()
         self._session.say("Made again." if done else "There is nothing to make again.")
 
     # --- inner -------------------------------------------------------------------------------------------

@@ -332,10 +332,10 @@ class Document(ABC):
             yield
 
 
-def bind_undo_keys(layer: Labels, undo: Callable[[], bool] | None, redo: Callable[[], bool] | None) -> None:
+def bind_undo_keys(layer: Labels, undo: Callable[[], object] | None, redo: Callable[[], object] | None) -> None:
     """Put undo and redo on the keys of napari's own history of the layer, or give them back to it."""
 
-    def on_key(act: Callable[[], bool]) -> Callable[[Labels], None]:
+    def on_key(act: Callable[[], object]) -> Callable[[Labels], None]:
         def press(_: Labels) -> None:
             act()
 

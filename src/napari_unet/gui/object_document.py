@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectDocument"]
 
+_APART = 0.4
+"""Of red, green and blue, 0 to 1: how far apart colours are that are seen as two."""
+_COLORS_TRIED = 16
+
 _MOST_FOR_PIECES = 2**22
 """Voxels of a bounding box beyond which nobody waits for its pieces to be counted."""
 
@@ -144,6 +148,17 @@ class ObjectDocument(Document):
         """Return an id that no object has, nor ever had in this session."""
         return self._highest + 1
 
+    def _fresh_beside(self, number: int, parts: int) -> int:
+        """Return the first of new ids for so many parts of an object whose colours can be told apart."""
+        first = self.fresh_id()
+        for start in range(first, first + _COLORS_TRIED):
+            numbers = (number, *range(start, start + parts - 1))
+            colors = np.array([self._layer.get_color(one) for one in numbers])[:, :3]
+            gaps = np.linalg.norm(colors[:, None] - colors, axis=-1)[~np.eye(len(colors), dtype=bool)]
+            if gaps.min() > _APART:
+                return start
+        return first
+
     def pieces(self, number: int) -> int:
         """Return in how many distant pieces an object is; 1 where that would take long to find out."""
         box = self._table.box(number)
@@ -206,7 +221,7 @@ class ObjectDocument(Document):
     def split(self, number: int, seeds: Sequence[NDArray[Any]]) -> bool:
         """Divide an object between points; raises `AnnotationError` where it cannot be divided."""
         edit = split_object(
-            self._labels, self.status, number, [tuple(seed) for seed in seeds], self.fresh_id(),
+            self._labels, self.status, number, [tuple(seed) for seed in seeds], self._fresh_beside(number, len(seeds)),
             maps=self.guide, image=self.gray, box=self._table.box(number), spacing=self.editable.scale,
         )  # fmt: skip
         return self._perform(edit)
@@ -215,7 +230,7 @@ class ObjectDocument(Document):
         """Divide an object along a line; raises `AnnotationError` where the line does not cross it."""
         box = self._table.box(number)
         way = [tuple(point) for point in line]
-        return self._perform(cut_object(self._labels, self.status, number, way, self.fresh_id(), box=box))
+        return self._perform(cut_object(self._labels, self.status, number, way, self._fresh_beside(number, 2), box=box))
 
     def fill_holes(self, number: int) -> bool:
         """Fill the holes of an object; False if it has none."""

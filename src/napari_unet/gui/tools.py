@@ -58,7 +58,7 @@ TOOLS = {
     Tool.PROPOSE: ToolInfo(
         "Propose", "A",
         "Outlines a missed object under the mouse; a click accepts it.",
-        "Propose: move over a missed object and click. Shift+wheel, or . and , make the outline larger and smaller.",
+        "Propose: move over a missed object and click. Shift+wheel, or the keys '.' and ',': larger or smaller.",
     ),
     Tool.CONFIRM: ToolInfo(
         "Is right", "R",
