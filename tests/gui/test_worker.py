@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import sys
 import threading
 import weakref
 
@@ -291,3 +292,31 @@ def test_a_job_that_is_over_holds_nothing(qtbot, heard):
 
     qtbot.waitUntil(is_gone)
     assert not job.stop_flag.is_set()
+
+
+def test_threads_have_short_turns_while_something_works(run, heard, qtbot):
+    before = sys.getswitchinterval()
+    seen, first_may_end, second_may_end = [], threading.Event(), threading.Event()
+
+    def work(gate):
+        def steps(stop):
+            seen.append(sys.getswitchinterval())
+            yield "begun"
+            gate.wait(10)
+            if stop.is_set():
+                raise PredictionError("stopped")
+
+        return steps
+
+    run(work(first_may_end))
+    second = run(work(second_may_end))
+    qtbot.waitUntil(lambda: len(seen) == 2)
+    assert all(interval < before / 2 for interval in seen)
+    first_may_end.set()
+    qtbot.waitUntil(lambda: ("end",) in heard.calls)
+    assert sys.getswitchinterval() < before / 2, "the other one still works"
+    second.stop()  # an error, or a window that closes, ends it as well
+    second.abandon()
+    second_may_end.set()
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+    assert sys.getswitchinterval() == before

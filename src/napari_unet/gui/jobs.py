@@ -198,7 +198,7 @@ class Jobs:
         self._session.move(kind, JobState.IDLE)
         del self._running[kind]
         if kind == "prediction":
-            self._file = None
+            self._file, self._told = None, 0.0  # message and bar are the training's again, from its next step on
             self._training_may_go_on.set()
         if not self._running:
             self._session.progress = -1.0

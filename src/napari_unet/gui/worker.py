@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari.qt.threading import create_worker
 
 from napari_unet.errors import UNetError
+from napari_unet.gui.turns import in_short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -128,7 +129,7 @@ def _guarded(
 
     def run() -> Generator[Any, None, Any]:
         try:
-            return (yield from _until(once.pop()(stop), is_over))
+            return (yield from _until(in_short_turns(once.pop()(stop)), is_over))
         except UNetError as error:
             return _Failure(str(error))
         except Exception as error:
