@@ -106,3 +106,21 @@ def test_stop_takes_effect_within_a_tile(network: UNet, monkeypatch: pytest.Monk
     with pytest.raises(PredictionError, match="Stopped"):
         list(runner.run(np.zeros((1, 61, 47)), lambda *_: None, stop))
     assert len(layers) == 1
+
+
+def test_stop_takes_effect_while_tiles_are_read(network: UNet) -> None:
+    stop, read = threading.Event(), []
+
+    class Stored:
+        shape = (1, 61, 47)
+
+        def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+            read.append(key)
+            stop.set()
+            return np.zeros([part.stop - part.start for part in key[1:]])[None]
+
+    runner = TileRunner(network, CONFIG, [slice(0, 61), slice(0, 47)])
+    assert runner.batch > 1
+    with pytest.raises(PredictionError, match="Stopped"):
+        list(runner.run(Stored(), lambda *_: None, stop))
+    assert len(read) == 1

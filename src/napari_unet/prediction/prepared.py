@@ -9,9 +9,10 @@ import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.prediction.device import has_bfloat16
+from napari_unet.prediction.parts import InParts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari_unet.network import UNet
 
@@ -51,7 +52,7 @@ def prepared(
     channels_last : bool
         Keep the channels of a voxel together, as the kernels of half precision and of oneDNN want them.
     before_layer : callable, optional
-        Called before each layer, so that a long pass can be left.
+        Called before each layer, and on a processor within long ones, so that a long pass can be left.
     """
     copied = copy.deepcopy(network).eval()
     if fold:
@@ -60,6 +61,8 @@ def prepared(
         for module in copied.modules():
             if not list(module.children()):
                 module.register_forward_pre_hook(lambda *_: before_layer())
+        if device.type == "cpu" and channels_last:
+            _cut_long_layers(copied, before_layer)
     layout = torch.channels_last if network.spatial_dims == 2 else torch.channels_last_3d
     if not channels_last:
         layout = torch.contiguous_format
@@ -67,9 +70,21 @@ def prepared(
     return moved
 
 
-def _fold(network: UNet) -> None:
+def _cut_long_layers(network: UNet, before_part: Callable[[], None]) -> None:
+    for block in _blocks(network):
+        for place, layer in enumerate(block):
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.Conv3d):
+                block[place] = InParts(layer, before_part)
+
+
+def _blocks(network: UNet) -> Iterator[torch.nn.Sequential]:
     for block in [*network.contracting, *network.expanding]:
         assert isinstance(block, torch.nn.Sequential)
+        yield block
+
+
+def _fold(network: UNet) -> None:
+    for block in _blocks(network):
         for place, layer in enumerate(block):
             following = block[place + 1] if place + 1 < len(block) else None
             if isinstance(following, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):

@@ -157,7 +157,7 @@ class TileRunner:
         write : callable
             Takes a place in the region, and the network's output there (``C(Z)YX``); each place comes once.
         stop : threading.Event, optional
-            Ends it within a batch, before the next layer.
+            Ends it within a batch: before the next layer, the next part of a long one, or the next tile to be read.
         prepare : callable
             Applied to each block that is read: the normalisation.
         skip : int
@@ -172,8 +172,11 @@ class TileRunner:
         groups = [*before, *_grouped(coming, self.batch)]
 
         def read(tiles: Sequence[Tile], layout: Layout) -> NDArray[Any]:
-            size = layout.input_size(self._plain, tiles[0].core)
-            return np.stack([prepare(cut_tile(image, tile, layout.margin, size)) for tile in tiles])
+            size, blocks = layout.input_size(self._plain, tiles[0].core), []
+            for tile in tiles:
+                self._check_stop()
+                blocks.append(prepare(cut_tile(image, tile, layout.margin, size)))
+            return np.stack(blocks)
 
         keep = kept_memory() if self.device.type == "cpu" else nullcontext()
         with keep, ThreadPoolExecutor(1, thread_name_prefix="read tiles") as reader:
