@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,22 +95,29 @@ def nearest_index(n: int, scale: float) -> NDArray[np.intp]:
     return np.minimum(centres.astype(np.intp), n - 1)
 
 
-def _apply(source: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    result: NDArray[np.float32] = np.matmul(np.matmul(rows, source), columns.T)
-    return result
+def _apply(source: NDArray[np.float32], rows: csr_array, columns: csr_array) -> NDArray[np.float32]:
+    planes = source.reshape(-1, *source.shape[-2:])
+    result = np.empty((len(planes), rows.shape[0], columns.shape[0]), np.float32)
+    for plane, to in zip(planes, result, strict=True):
+        to[...] = (columns @ (rows @ plane).T).T
+    return result.reshape(*source.shape[:-2], *result.shape[1:])
 
 
-def _weights(target: range, n: int, scale: float) -> tuple[slice, NDArray[np.float32]]:
+def _weights(target: range, n: int, scale: float) -> tuple[slice, csr_array]:
     """Return which of `n` source voxels the target voxels need along one axis, and with which weights.
 
     A triangle around each target's centre, one source voxel wide at least, one target voxel wide where it shrinks.
     """
     width = max(1.0, 1 / scale)
     span = _span(target, n, scale)
-    centres = (np.arange(target.start, target.stop) + 0.5) / scale - 0.5
-    distance = np.abs(np.arange(span.start, span.stop)[None] - centres.clip(0, n - 1)[:, None])
-    weights = np.maximum(0.0, 1 - distance / width)
-    return span, (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    centres = ((np.arange(target.start, target.stop) + 0.5) / scale - 0.5).clip(0, n - 1)
+    near = np.floor(centres - width).astype(np.intp)[:, None] + np.arange(math.ceil(2 * width) + 1)
+    weights = np.maximum(0.0, 1 - np.abs(near - centres[:, None]) / width)
+    weights[(near < span.start) | (near >= span.stop)] = 0
+    weights /= weights.sum(1, keepdims=True)
+    row, place = np.nonzero(weights)
+    entries = weights[row, place].astype(np.float32), (row, near[row, place] - span.start)
+    return span, csr_array(entries, shape=(len(centres), span.stop - span.start))
 
 
 def _span(target: range, n: int, scale: float) -> slice:

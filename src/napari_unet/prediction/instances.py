@@ -10,9 +10,11 @@ from scipy import ndimage as ndi
 
 from napari_unet.prediction.components import Components, Grid, find_components, first_voxels
 from napari_unet.prediction.splitting import highest, split, split_in_windows
+from napari_unet.prediction.stopping import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from threading import Event as StopFlag
 
     from numpy.typing import NDArray
 
@@ -68,7 +70,14 @@ def decode(maps: NDArray[Any], decoder: DecoderSpec) -> NDArray[np.int32]:
 
 
 def decode_blocks(
-    maps: Any, decoder: DecoderSpec, out: Any, block: Sequence[int], *, above: int = 0, largest: int = LARGEST
+    maps: Any,
+    decoder: DecoderSpec,
+    out: Any,
+    block: Sequence[int],
+    *,
+    above: int = 0,
+    largest: int = LARGEST,
+    stop: StopFlag | None = None,
 ) -> Decoded:
     """Make labels block by block; they do not depend on the blocks.
 
@@ -85,20 +94,26 @@ def decode_blocks(
         Ids start above this.
     largest : int
         A component with a larger bounding box, in voxels, is split in windows that overlap.
+    stop : threading.Event, optional
+        Ends it before the next block or component.
     """
     grid = Grid(tuple(out.shape), tuple(min(b, n) for b, n in zip(block, out.shape, strict=True)))
     if decoder.kind == "argmax":
         for _, box in grid:
+            check(stop)
             out[box] = np.argmax(maps[(slice(None), *box)], axis=0)
         return Decoded(0)
-    return _Decoding(maps, decoder, out, grid, largest).run(above)
+    return _Decoding(maps, decoder, out, grid, largest, stop).run(above)
 
 
 class _Decoding:
     """Components first, then each split whole, then ids in the order of the first voxels."""
 
-    def __init__(self, maps: Any, decoder: DecoderSpec, out: Any, grid: Grid, largest: int) -> None:
+    def __init__(
+        self, maps: Any, decoder: DecoderSpec, out: Any, grid: Grid, largest: int, stop: StopFlag | None
+    ) -> None:
         self.maps, self.decoder, self.out, self.grid, self.largest = maps, decoder, out, grid, largest
+        self.stop = stop
         self.components: Components = find_components(self._foreground, grid)
         self.too_large = np.diff(self.components.boxes, axis=2)[..., 0].prod(axis=1) > largest
         self.first = [self.components.first]
@@ -120,12 +135,14 @@ class _Decoding:
         return Decoded(int(new_ids.max(initial=above)) - above, self.in_windows)
 
     def _foreground(self, box: Box) -> NDArray[np.bool_]:
+        check(self.stop)
         above: NDArray[np.bool_] = _half(self.maps[(slice(0, 1), *box)])[0] > np.float32(
             self.decoder.foreground_threshold
         )
         return above
 
     def _inward(self, box: Box) -> NDArray[np.float32]:
+        check(self.stop)
         distances = _half(self.maps[(slice(1, 3), *box)])
         inward: NDArray[np.float32] = np.minimum(distances[0], distances[1])
         return inward
@@ -167,6 +184,7 @@ class _Decoding:
     def _split_one(
         self, number: int, box: Box, inside: NDArray[np.bool_], inward: NDArray[np.float32], labels: NDArray[np.int32]
     ) -> None:
+        check(self.stop)
         at_edge = [(s.start == 0, s.stop == n) for s, n in zip(box, self.grid.shape, strict=True)]
         parts = split(inside, inward, at_edge, self.decoder.min_prominence, self.decoder.peak_threshold)
         count = int(parts.max(initial=0))

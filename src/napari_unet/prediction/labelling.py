@@ -12,6 +12,7 @@ from napari_unet.prediction.linking import link_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Event as StopFlag
 
     from numpy.typing import NDArray
 
@@ -36,6 +37,8 @@ class Labeller:
         Voxels to work on at once.
     shape : tuple of int
         ``TZYX`` of the labels.
+    stop : threading.Event, optional
+        Ends `label` within a second or so.
 
     Attributes
     ----------
@@ -53,12 +56,13 @@ class Labeller:
         part: Callable[[tuple[int, ...]], Any],
         block: tuple[int, ...],
         shape: tuple[int, ...],
+        stop: StopFlag | None = None,
     ) -> None:
         decoder = config.decoder(spec.decoder)
         # sizes of the model's grid, brought to the image's
         self.decoder = decoder.model_copy(update={"min_size": round(decoder.min_size / scale**2)})
         self.highest = self.in_windows = self._highest_before = 0
-        self._part, self._block = part, block
+        self._part, self._block, self._stop = part, block, stop
         is_instances = spec.task == "instances"
         self._is_instances, self._min_overlap = is_instances, config.min_overlap
         self._links_z = is_instances and config.link_z and spec.spatial_dims == 2 and shape[1] > 1
@@ -88,7 +92,8 @@ class Labeller:
     def label(self, maps: Any, target: tuple[int, ...]) -> bool:
         """Make the labels of a frame from its maps (``C(Z)YX``); return whether they are final."""
         above, labels = self.highest, self._part(target)
-        decoded = decode_blocks(maps, self.decoder, labels, self._block, above=above if self._is_instances else 0)
+        start = above if self._is_instances else 0
+        decoded = decode_blocks(maps, self.decoder, labels, self._block, above=start, stop=self._stop)
         self.in_windows += decoded.in_windows
         if self._links_z and target[1] > 0:
             self.highest = self._link(self._part((target[0], target[1] - 1)), labels, self._block, above)
@@ -104,7 +109,9 @@ class Labeller:
         return is_last or not self.notes_whole_frames
 
     def _link(self, before: Any, labels: Any, block: tuple[int, ...], above: int) -> int:
-        return link_arrays(before, labels, block, min_overlap=self._min_overlap, base=above, above=above)
+        return link_arrays(
+            before, labels, block, min_overlap=self._min_overlap, base=above, above=above, stop=self._stop
+        )
 
 
 def relabel(

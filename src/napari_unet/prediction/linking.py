@@ -8,9 +8,11 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from napari_unet.prediction.components import Grid, joined
+from napari_unet.prediction.stopping import check
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from threading import Event as StopFlag
 
     from numpy.typing import NDArray
 
@@ -49,7 +51,16 @@ def link(before: NDArray[Any], labels: NDArray[Any], *, min_overlap: float = 0.5
     return linked
 
 
-def link_arrays(before: Any, labels: Any, block: Sequence[int], *, min_overlap: float, base: int, above: int) -> int:
+def link_arrays(
+    before: Any,
+    labels: Any,
+    block: Sequence[int],
+    *,
+    min_overlap: float,
+    base: int,
+    above: int,
+    stop: StopFlag | None = None,
+) -> int:
     """Link labels in place, block by block; return the highest id there is then.
 
     Parameters
@@ -63,9 +74,11 @@ def link_arrays(before: Any, labels: Any, block: Sequence[int], *, min_overlap: 
         Ids in `labels` are above this.
     above : int
         As for `link`.
+    stop : threading.Event, optional
+        Ends it before the next block; the labels may be linked in part then.
     """
     grid = Grid(tuple(labels.shape), tuple(min(b, n) for b, n in zip(block, labels.shape, strict=True)))
-    pairs, shared, sizes_before, sizes = _count(before, labels, grid)
+    pairs, shared, sizes_before, sizes = _count(before, labels, grid, stop)
     ids = np.array(sorted(sizes), np.int64)
     continued = match(pairs, shared, sizes_before, sizes, min_overlap)
     new = np.zeros(int(ids.max(initial=base)) - base + 1, np.int32)
@@ -77,6 +90,7 @@ def link_arrays(before: Any, labels: Any, block: Sequence[int], *, min_overlap: 
             highest += 1
             new[number - base] = highest
     for _, box in grid:
+        check(stop)
         part = np.asarray(labels[box])
         if part.any():
             labels[box] = new[np.where(part > 0, part - base, 0)]
@@ -127,21 +141,34 @@ def match(
 
 
 def _count(
-    before: Any, labels: Any, grid: Grid
+    before: Any, labels: Any, grid: Grid, stop: StopFlag | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, int], dict[int, int]]:
     """Return which objects overlap, by how many voxels, and how many each has."""
-    pairs = np.empty((0, 2), np.int64)
-    shared = np.empty(0, np.int64)
+    shared: dict[tuple[int, int], int] = {}
     sizes_before: dict[int, int] = {}
     sizes: dict[int, int] = {}
     for _, box in grid:
+        check(stop)
         one, other = np.asarray(before[box]), np.asarray(labels[box])
         for part, known in ((one, sizes_before), (other, sizes)):
-            for number, count in zip(*np.unique(part[part > 0], return_counts=True), strict=True):
-                known[int(number)] = known.get(int(number), 0) + int(count)
+            for number, count in _occurrences(part):
+                known[number] = known.get(number, 0) + count
         both = (one > 0) & (other > 0)
-        pairs = np.concatenate([pairs, np.stack([one[both], other[both]], axis=1).astype(np.int64)])
-        shared = np.concatenate([shared, np.ones(int(both.sum()), np.int64)])
-        pairs, inverse = np.unique(pairs, axis=0, return_inverse=True)
-        shared = np.bincount(inverse.ravel(), shared, minlength=len(pairs)).astype(np.int64)
-    return pairs, shared, sizes_before, sizes
+        width = int(other.max(initial=0)) + 1
+        for pair, count in _occurrences(one[both].astype(np.int64) * width + other[both]):
+            key = divmod(pair, width)
+            shared[key] = shared.get(key, 0) + count
+    pairs = np.array(sorted(shared), np.int64).reshape(-1, 2)
+    return pairs, np.array([shared[a, b] for a, b in pairs.tolist()], np.int64), sizes_before, sizes
+
+
+def _occurrences(values: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Return the numbers other than 0, and how often each occurs."""
+    if int(values.max(initial=0)) <= values.size:  # counting is faster than sorting
+        counts = np.bincount(values.ravel())
+        numbers = np.flatnonzero(counts)
+        counts = counts[numbers]
+    else:
+        numbers, counts = np.unique(values, return_counts=True)
+    found = zip(numbers.tolist(), counts.tolist(), strict=True)
+    return (one for one in found if one[0] > 0)

@@ -165,7 +165,7 @@ def iter_predict(
     work = Workspace(out, axes, shape, spec.spatial_dims, key)
     try:
         runner = _runner(model, config, view, work)
-        labeller = Labeller(spec, config, view.scale, work.frame, work.block, shape)
+        labeller = Labeller(spec, config, view.scale, work.frame, work.block, shape, stop)
         frames = _Frames(canonical, view, normalization, labeller, work, runner)
         if config.halo == "auto" and not runner.layout.is_exact:
             yield Notice(_BLENDED)

@@ -19,6 +19,7 @@ from napari_unet.prediction.forward import Forward
 from napari_unet.prediction.planning import most_voxels, plan_layout
 from napari_unet.prediction.prepared import choose_precision
 from napari_unet.prediction.remember import remember, signature
+from napari_unet.prediction.stopping import check
 from napari_unet.prediction.tiling import cut_tile
 
 if TYPE_CHECKING:
@@ -316,8 +317,7 @@ class TileRunner:
         return Forward(self._plain, self.device, self._dtype, before_layer=self._check_stop, **self._how)
 
     def _check_stop(self) -> None:
-        if self._stop is not None and self._stop.is_set():
-            raise PredictionError("Stopped before it was finished.")
+        check(self._stop)
 
     def _remember_limit(self, voxels: int) -> None:
         remember(self._key(), most_voxels=voxels)
