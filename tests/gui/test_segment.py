@@ -74,10 +74,8 @@ def test_progress_cancel_and_pressing_twice(slow_user):
     user.press("cancel")
     assert user.session.prediction in (STOPPING, IDLE)
     user.until(lambda: user.idle, 15)
-    assert user.says == "Cancelled. Nothing was changed."
-    assert not user.labels.any()
-    assert not user.session.segmented
-    assert len(user.document._journal) == 0
+    assert user.says.startswith("Cancelled.")
+    assert user.says.endswith("Segment image goes on where it stopped.")
     assert_idle(user)
 
 
@@ -92,7 +90,9 @@ def test_cancelling_leaves_earlier_labels_alone(slow_user):
     user.panel.workbench.segmenting.cancel()
     user.panel.workbench.segmenting.cancel()
     user.until(lambda: user.idle, 15)
-    np.testing.assert_array_equal(user.labels, before)
+    shown = user.viewer.dims.current_step[0]
+    assert before[shown].any()
+    np.testing.assert_array_equal(user.labels[shown:], before[shown:])
     assert user.session.segmented
     assert_idle(user)
 
@@ -211,3 +211,60 @@ def test_in_the_3d_display(start, discs):
     assert not outline.visible
     user.viewer.dims.ndisplay = 2
     assert outline.visible
+
+
+def count_planes(labels):
+    """Return how many planes have the five discs; those behind them must be empty."""
+    found = [len(np.unique(plane)) - 1 for plane in labels]
+    assert found == [5] * found.count(5) + [0] * found.count(0), found
+    return found.count(5)
+
+
+def test_cancel_leaves_the_slices_that_are_finished_and_goes_on_there(start, discs, many_tiles):
+    user = start(discs(6))
+    done = []
+    user.session.events.progress.connect(done.append)
+    user.press("segment")
+    user.until(lambda: user.session.progress > 0.2)
+    user.press("cancel")
+    user.until(lambda: user.idle, 15)
+    finished = count_planes(user.labels)
+    assert 0 < finished < 6
+    assert user.says == f"Cancelled. {finished} of 6 slices are segmented and stay; " + (
+        "Segment image goes on where it stopped."
+    )
+    assert_idle(user)
+    assert len(user.document._journal) == 1, "one step to undo"
+    # what is corrected meanwhile stays
+    left = user.labels[0, 12, 12]
+    user.viewer.dims.set_current_step(0, 0)
+    user.press("tool_delete")
+    user.click((12, 12))
+    assert left not in user.labels
+    done.clear()
+    user.segment()
+    assert min(one for one in done if one > 0) > 0.2, "it does not begin anew"
+    assert not user.labels[:finished, 12, 12].any()
+    assert all(len(np.unique(plane)) == 6 for plane in user.labels[finished:])
+    for _ in range(3):
+        user.press("undo")
+    assert not user.labels.any()
+
+
+def test_cancel_within_a_plane_leaves_the_labels_alone_and_goes_on_there(start, discs, many_tiles):
+    user = start(np.tile(discs(), (2, 3)))
+    done = []
+    user.session.events.progress.connect(done.append)
+    begin(user)
+    user.press("cancel")
+    user.until(lambda: user.idle, 15)
+    assert user.says == "Cancelled. The labels are as they were; Segment image goes on where it stopped."
+    assert not user.labels.any()
+    assert not user.session.segmented
+    assert len(user.document._journal) == 0
+    assert_idle(user)
+    reached = max(done)
+    done.clear()
+    user.segment()
+    assert min(one for one in done if one > 0) > reached
+    np.testing.assert_array_equal(user.labels > 0, np.tile(discs(), (2, 3)) > 600)

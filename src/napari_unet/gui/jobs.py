@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from napari_unet.gui.session import Session
 
-__all__ = ["Jobs", "MainThread", "Progress"]
+__all__ = ["CANCELLED", "Jobs", "MainThread", "Progress"]
 
 
 _TELL_EVERY = 0.25
 """Seconds between two steps of a training that are told."""
-_CANCELLED = "Cancelled. Nothing was changed."
+CANCELLED = "Cancelled. Nothing was changed."
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ class Jobs:
         *,
         on_result: Callable[[Any], None],
         message: str,
-        cancelled: str = "",
+        cancelled: str = CANCELLED,
         then: Callable[[], None] = lambda: None,
     ) -> None:
         """Start a job, ``"prediction"`` or ``"training"``.
 
-        `cancelled` is what is said where it was stopped, empty for nothing in particular; `then` is called when it is
+        `cancelled` is what is said where it was stopped; `then` is called when it is
         over, and had a result.
         """
         self._session.move(kind, JobState.RUNNING)
@@ -123,7 +123,7 @@ class Jobs:
             lambda stop: _paused_by(make(stop), gate),
             on_event=lambda event: self._on_event(kind, event),
             on_result=take,
-            on_error=lambda text: self._on_error(kind, text, cancelled or _CANCELLED),
+            on_error=lambda text: self._on_error(kind, text, cancelled or CANCELLED),
             on_end=end,
         )
         self._running[kind] = job
@@ -131,7 +131,7 @@ class Jobs:
         job.start()
 
     def stop(self, kind: str, message: str) -> None:
-        """Ask a running job to end after the tile or step in progress."""
+        """Ask a running job to end: a prediction within a second, a training after the step in progress."""
         if getattr(self._session, kind) is JobState.RUNNING:
             self._session.move(kind, JobState.STOPPING)
             self._running[kind].stop()

@@ -31,7 +31,10 @@ class SegmentPanel(Section):
         self.scope.setObjectName("scope")
         self.scope.setToolTip("The whole image, the slice that is shown, or the part of it that is visible.")
         self.cancel = button(
-            "Cancel", workbench.segmenting.cancel, name="cancel", tooltip="Stop; the labels stay as they are."
+            "Cancel",
+            workbench.segmenting.cancel,
+            name="cancel",
+            tooltip="Stop. What is finished stays, and the next time it goes on there.",
         )
         self.bar = QProgressBar()
         self.bar.setObjectName("progress")

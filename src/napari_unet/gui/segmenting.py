@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from napari_unet.errors import UNetError
+from napari_unet.errors import PredictionError, UNetError
 from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.in_pieces import changed_in_pieces
 from napari_unet.gui.inputs import lazy
+from napari_unet.gui.jobs import CANCELLED
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.room import MOST_AT_ONCE
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.images import label_axes
-from napari_unet.prediction import Prediction, check_view, iter_predict
+from napari_unet.prediction import InMemory, Prediction, check_view, finished_part, iter_predict
 from napari_unet.user_data import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Mapping
     from threading import Event as StopFlag
 
     from numpy.typing import NDArray
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
 __all__ = ["Segmenting"]
 
 _GOES_ON = "Cancelled. What is done is kept: Segment {} goes on there."
+
+
+@dataclass(frozen=True, eq=False)
+class _Cancelled:
+    """What a prediction has finished that was cancelled: where, counted in its box, and the labels; None: nothing."""
+
+    finished: tuple[dict[str, slice], NDArray[np.int32]] | None
 
 
 class Segmenting:
@@ -55,6 +63,7 @@ class Segmenting:
         self._session = workbench.session
         self._target: Document | None = None
         self._provenance: WeakKeyDictionary[Document, dict[str, Any]] = WeakKeyDictionary()
+        self._begun: tuple[Box, InMemory] | None = None
 
     def segment(self, scope: Scope = Scope.IMAGE, then: Callable[[], None] | None = None) -> None:
         """Predict the image, the slice or the view, in the background; `then` do something else."""
@@ -76,53 +85,72 @@ class Segmenting:
                 session.say(str(error), problem=True)
                 return
         self._target = document
+        self._start(document, model, box, scope, then)
+
+    def _start(self, document: Document, model: Model, box: Box, scope: Scope, then: Callable[[], None] | None) -> None:
+        """Predict a box of a document in the background."""
         voxels = prod(part.stop - part.start for part in box)
         in_pieces = document.is_large and voxels > MOST_AT_ONCE
-        out = self._place_for(document) if voxels > MOST_VOXELS else None
+        out = self._place_for(document) if voxels > MOST_VOXELS else self._memory_for(box)
 
-        def take_over(result: Prediction) -> None:
-            if not bench.holds(document):
-                session.say("The layer was removed while it was segmented. Choose an image and segment again.")
-                return
-            if in_pieces:
-                document.end_filling()
+        def take_over(result: Prediction | _Cancelled) -> None:
+            if isinstance(out, InMemory):
+                self._begun = (box, out) if isinstance(result, _Cancelled) else None
+            if isinstance(result, _Cancelled):
+                self._leave(document, box, result, scope)
+            elif not self._workbench.holds(document):
+                self._session.say("The layer was removed while it was segmented. Choose an image and segment again.")
             else:
-                document.fill(result.labels, box)
-            session.segmented = True
-            self._provenance[document] = result.provenance
-            if bench.tuning.wants_maps(box):
-                bench.tuning.keep(result, document, model, box)
-            if isinstance(document, ObjectDocument) and result.maps is not None:
-                document.guide = Guide(result.maps, document.pixels[1], box, document.shape)
-            self.tell_result(document, model.spec)
-            if then is not None:
-                then()
+                self._take_over(result, document, model, box, in_pieces=in_pieces)
+                if then is not None:
+                    then()
 
-        def run(stop: StopFlag) -> Generator[Any, None, Prediction]:
-            result = yield from self.predict(document, model, box, stop, maps=voxels <= MOST_VOXELS, out=out)
+        def run(stop: StopFlag) -> Generator[Any, None, Prediction | _Cancelled]:
+            axes = document.pixels[1]
+            try:
+                result = yield from self.predict(document, model, box, stop, maps=voxels <= MOST_VOXELS, out=out)
+            except PredictionError:
+                if in_pieces or not stop.is_set():
+                    raise
+                return _Cancelled(finished_part(out, axes, model.spec.spatial_dims))
             if in_pieces:
                 fill = partial(document.fill_in_pieces, result.labels, box)
                 yield from changed_in_pieces(document, fill, "Taking over the labels", stop)
-            elif out is not None:
-                result = replace(result, labels=np.asarray(result.labels))
-            if out is not None:
+            if isinstance(out, Path):
+                result = result if in_pieces else replace(result, labels=np.asarray(result.labels))
                 rmtree(out, ignore_errors=True)
             return result
 
-        bench.jobs.start(
+        self._workbench.jobs.start(
             "prediction",
             run,
             on_result=take_over,
             message="Segmenting...",
-            cancelled=_GOES_ON.format(scope.value) if out is not None else "",
+            cancelled=_GOES_ON.format(scope.value),
         )
 
+    def _take_over(self, result: Prediction, document: Document, model: Model, box: Box, *, in_pieces: bool) -> None:
+        """Put what was predicted into the labels, and keep its maps."""
+        tuning = self._workbench.tuning
+        if in_pieces:
+            document.end_filling()
+        else:
+            document.fill(result.labels, box)
+        self._session.segmented = True
+        self._provenance[document] = result.provenance
+        if tuning.wants_maps(box):
+            tuning.keep(result, document, model, box)
+        if isinstance(document, ObjectDocument) and result.maps is not None:
+            document.guide = Guide(result.maps, document.pixels[1], box, document.shape)
+        self.tell_result(document, model.spec)
+
     def cancel(self) -> None:
-        """Stop the prediction; the labels stay as they are."""
+        """Stop the prediction; what is finished stays, and the next one goes on there."""
         self._workbench.jobs.stop("prediction", "Cancelling...")
 
     def forget(self, document: Document) -> None:
         """Stop predicting for a document whose layers are gone."""
+        self._begun = None
         if document in (self._target, self._workbench.document):
             self._workbench.jobs.stop("prediction", "The layer was removed: cancelling...")
 
@@ -131,7 +159,14 @@ class Segmenting:
         return self._provenance.get(document, {})
 
     def predict(
-        self, document: Document, model: Model, box: Box, stop: StopFlag, *, maps: bool = False, out: Path | None = None
+        self,
+        document: Document,
+        model: Model,
+        box: Box,
+        stop: StopFlag,
+        *,
+        maps: bool = False,
+        out: Path | InMemory | None = None,
     ) -> Generator[Any, None, Prediction]:
         """Return the work of predicting a box of a document; run it in a job. `out` as for `iter_predict`."""
         pixels, axes = document.pixels
@@ -178,6 +213,27 @@ class Segmenting:
         assert result.maps is not None
         return np.flip(Guide(result.maps, axes, box, document.shape).maps, own + 1)
 
+    def _leave(self, document: Document, box: Box, cancelled: _Cancelled, scope: Scope) -> None:
+        """Take over what was finished of a prediction that was cancelled, as one undoable step."""
+        if not self._workbench.holds(document):
+            self._session.say(CANCELLED)
+            return
+        goes_on = f"Segment {scope.value} goes on where it stopped."
+        if cancelled.finished is None:
+            self._session.say(f"Cancelled. The labels are as they were; {goes_on}")
+            return
+        place, labels = cancelled.finished
+        sizes = {letter: part.stop - part.start for letter, part in zip(label_axes(document.axes), box, strict=True)}
+        inner = [place.get(letter, slice(0, size)) for letter, size in sizes.items()]
+        document.fill(
+            labels, tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
+        )
+        self._session.say(f"Cancelled. {_how_many(place, sizes)} are segmented and stay; {goes_on}")
+
+    def _memory_for(self, box: Box) -> InMemory:
+        """Return what a short prediction is held in: that of one of the same box that was cancelled, or a new one."""
+        return self._begun[1] if self._begun is not None and self._begun[0] == box else InMemory()
+
     @staticmethod
     def _place_for(document: Document) -> Path:
         """Return where a long prediction is kept, so that one that was ended goes on: with the corrections."""
@@ -211,3 +267,11 @@ class Segmenting:
             session.say(found if count else f"No objects. {nothing}", problem=not count)
         else:
             session.say("Segmented. Paint where it is wrong, then press Train.")
+
+
+def _how_many(place: Mapping[str, slice], sizes: Mapping[str, int]) -> str:
+    """Return how much of a stack or movie is finished, in words."""
+    frames, slices = sizes.get("T", 1), sizes.get("Z", 1)
+    if place["Z"].stop < slices or frames == 1:
+        return f"{place['Z'].stop} of {slices} slices" + " of the first frame" * (frames > 1)
+    return f"{place['T'].stop} of {frames} frames"

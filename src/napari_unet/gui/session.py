@@ -21,7 +21,7 @@ class JobState(StrEnum):
     IDLE = "idle"
     RUNNING = "running"
     STOPPING = "stopping"
-    """Told to stop; it ends after the tile or the step in progress."""
+    """Told to stop; it ends within a second, a training after the step in progress."""
 
 
 _ALLOWED = {

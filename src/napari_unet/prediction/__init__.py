@@ -19,6 +19,7 @@ from napari_unet.prediction.linking import link
 from napari_unet.prediction.measurements import Table, measure, write_measurements
 from napari_unet.prediction.outputs import label_paths, rois_path
 from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict
+from napari_unet.prediction.resuming import InMemory, finished_part
 from napari_unet.prediction.runner import tiled_forward
 from napari_unet.prediction.view import select_channels
 from napari_unet.prediction.workspace import free_memory_of_host
@@ -32,6 +33,7 @@ __all__ = [
     "Corrections",
     "Divided",
     "Estimate",
+    "InMemory",
     "PredictConfig",
     "Prediction",
     "Table",
@@ -40,6 +42,7 @@ __all__ = [
     "check_view",
     "decode",
     "estimate",
+    "finished_part",
     "free_memory_of_host",
     "has_bfloat16",
     "is_out_of_memory",

@@ -99,10 +99,10 @@ def predict(
         Of the whole image, where it is known already. None: measured.
     return_maps : bool
         Keep the network's maps in the result, in memory.
-    out : path or zarr array, optional
+    out : path, zarr array or InMemory, optional
         Write the labels there, block by block, so that neither image nor labels have to fit into memory. A path
         becomes a zarr array of int32 when it is finished; ended before that, the next call with the same image,
-        model and settings goes on where it was. None: labels in memory.
+        model and settings goes on where it was. So it does with an `InMemory`. None: labels in memory.
     stop : threading.Event, optional
         Set it from elsewhere to end early.
 
@@ -239,14 +239,15 @@ class _Frames:
         self, spec: ModelSpec, box: Mapping[str, slice], stop: StopFlag | None, *, keep: bool
     ) -> Generator[Event, None, None]:
         work, runner, state = self._work, self._runner, self._work.state
-        frames, shape = frames_of(box, spec), work.shape
-        if keep:  # all maps are wanted: nothing is left out that another run has done
-            work.save(frame=0, batch=0, highest=0, in_windows=0)
-            self.maps = np.zeros((shape[0], len(spec.maps), *shape[1:]), np.float32)
+        frames = frames_of(box, spec)
+        if keep:
+            self.maps = work.all_maps(len(spec.maps))
         self._labeller.start_at(state.highest, state.in_windows)
-        progress = _Progress(len(frames) * runner.batches, state.frame * runner.batches + state.batch)
         store = work.maps(len(spec.maps), runner, keep=keep)
-        started, first = time.perf_counter(), state.frame
+        if not work.keeps(store):
+            work.save(batch=0)
+        progress = _Progress(len(frames) * runner.batches, state.frame * runner.batches + state.batch)
+        started, first, done = time.perf_counter(), state.frame, state.frame + state.batch / runner.batches
         for number, (source, target) in enumerate(frames[first:], start=first):
             yield from self._fill(store, source, stop, progress)
             if self.maps is not None:
@@ -255,19 +256,19 @@ class _Frames:
             labeller = self._labeller
             if labeller.label(FrameMaps(store, self._view), target):
                 work.save(frame=number + 1, batch=0, highest=labeller.highest, in_windows=labeller.in_windows)
-        runner.remember_speed(len(frames) - first, time.perf_counter() - started)
+        runner.remember_speed(len(frames) - done, time.perf_counter() - started)
 
     def _fill(
         self, store: MapStore, source: tuple[int, int | None], stop: StopFlag | None, progress: _Progress
     ) -> Generator[Event, None, None]:
         """Let the network fill the maps of one frame."""
         pixels, prepare = self._view.source(frame_of(self._image, *source), self._normalization)
-        skip = self._work.state.batch if store.folder is not None else 0
+        skip = self._work.state.batch
         steps = self._runner.run(pixels, lambda where, maps: store.write(where, maps.numpy()), stop,
                                  prepare=prepare, skip=skip,
                                  folder=None if store.folder is None else store.folder.parent)  # fmt: skip
         for number, notice in enumerate(steps, start=skip + 1):
-            if store.folder is not None and not self._labeller.notes_whole_frames:
+            if self._work.keeps(store) and not self._labeller.notes_whole_frames:
                 self._work.save(batch=number)
             yield progress.advance()
             if notice is not None:

@@ -202,7 +202,7 @@ class TileRunner:
             "averaged": self.orientations,
         }
 
-    def remember_speed(self, runs: int, seconds: float) -> None:
+    def remember_speed(self, runs: float, seconds: float) -> None:
         """Note how long so many runs took, for the next estimate."""
         if runs > 0 and self._layout_now is self.layout:
             work = len(self.tiles) * self.orientations * self.layout.operations(self._plain, self.tiles[0].core)

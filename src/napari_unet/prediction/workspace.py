@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +17,19 @@ from napari_unet.errors import PredictionError
 from napari_unet.images import label_axes
 from napari_unet.prediction.device import free_memory
 from napari_unet.prediction.maps import MapStore
+from napari_unet.prediction.resuming import InMemory, State, partial_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
+    from numpy.typing import NDArray
 
     from napari_unet.network import UNet
     from napari_unet.prediction.components import Box
     from napari_unet.prediction.runner import TileRunner
 
-__all__ = ["State", "Workspace", "fingerprint", "free_memory_of_host", "map_bytes"]
+__all__ = ["Workspace", "fingerprint", "free_memory_of_host", "map_bytes"]
 
 _IN_MEMORY = 2**26
 """Maps with more bytes are kept on disk while labels are written to disk: 64 MiB, so that memory stays flat."""
@@ -35,39 +37,6 @@ _IN_MEMORY = 2**26
 _CHUNKS = {2: (1024, 1024), 3: (32, 256, 256)}
 _BLOCK = 2**22
 """Voxels that labels are made of at once."""
-
-
-@dataclass
-class State:
-    """How far a prediction has come.
-
-    Attributes
-    ----------
-    frame, batch : int
-        Frames that are done, and batches of the next one.
-    highest : int
-        Highest id so far.
-    core : list of int
-        Core of the tiles; empty before it is planned.
-    margin, overlap : list of int
-        Their context and where they are blended.
-    exact : bool
-        Whether the context is exact.
-    tiles : int
-        Tiles in a batch.
-    in_windows : int
-        Components so far that were too large to be split whole.
-    """
-
-    frame: int = 0
-    batch: int = 0
-    highest: int = 0
-    core: tuple[int, ...] = ()
-    margin: tuple[int, ...] = ()
-    overlap: tuple[int, ...] = ()
-    exact: bool = True
-    tiles: int = 0
-    in_windows: int = 0
 
 
 class FrameLabels:
@@ -99,7 +68,7 @@ class Workspace:
 
     Parameters
     ----------
-    out : None, path or zarr array
+    out : None, InMemory, path or zarr array
         Where the labels go. None: in memory. A path is made under a temporary name and renamed in the end.
     axes : str
         Axes of the image.
@@ -118,16 +87,23 @@ class Workspace:
         self._final: Path | None = None
         self._folder: Path | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        if out is None:
+        self._memory = out if isinstance(out, InMemory) else None
+        self.labels: Any
+        if self._memory is not None and self._memory.key == key:
+            self.state, self.labels = self._memory.state, self._memory.labels
+        elif out is None or self._memory is not None:
             if 4 * prod(shape) > free_memory_of_host() // 2:
                 raise PredictionError(
                     f"The labels would take {4 * prod(shape) / 1e9:.0f} GB of memory, more than half of what is free. "
                     "Write them to disk: out='labels.zarr'."
                 )
-            self.labels: Any = np.zeros(shape, np.int32)
+            self.labels = np.zeros(shape, np.int32)
+            if self._memory is not None:
+                self._memory.begin(key, self.labels)
+                self.state = self._memory.state
         elif isinstance(out, str | Path):
             self._final = Path(out)
-            self._folder = self._final.with_name(f".{self._final.name}.partial")
+            self._folder = partial_folder(self._final)
             self._take_up()
             self.labels = self._open(self._folder / "labels")
         else:
@@ -152,13 +128,34 @@ class Workspace:
 
     def maps(self, count: int, runner: TileRunner, *, keep: bool) -> MapStore:
         """Return where the maps of one frame go; `keep` those that the caller wants in memory."""
+        if self._memory is not None and self._memory.store is not None:
+            return self._memory.store
         shape = [s.stop - s.start for s in runner.region]
         limit = free_memory_of_host() // 4 if isinstance(self.labels, np.ndarray) else _IN_MEMORY
         in_memory = keep or 4 * count * prod(shape) <= limit
         first = runner.tiles[0]
         period = [n - 2 * over for n, over in zip(first.core, runner.layout.overlap, strict=True)]
         offset = [s.start - start for s, start in zip(runner.region, first.start, strict=True)]
-        return MapStore(count, shape, None if in_memory else self._scratch() / "maps", period, offset)
+        store = MapStore(count, shape, None if in_memory else self._scratch() / "maps", period, offset)
+        if self._memory is not None and in_memory:
+            self._memory.store = store
+        return store
+
+    def all_maps(self, count: int) -> NDArray[np.float32]:
+        """Return where the maps of all frames go; where they are new, nothing is left out that another run has done."""
+        if self._memory is not None and self._memory.maps is not None:
+            return self._memory.maps
+        self.save(frame=0, batch=0, highest=0, in_windows=0)
+        maps = np.zeros((self.shape[0], count, *self.shape[1:]), np.float32)
+        if self._memory is not None:
+            self._memory.maps = maps
+        return maps
+
+    def keeps(self, store: MapStore) -> bool:
+        """Return whether a later run finds these maps of the frame in progress."""
+        if self._memory is not None:
+            return store is self._memory.store
+        return self._folder is not None and store.folder is not None
 
     def save(self, **progress: Any) -> None:
         """Note how far it has come."""
@@ -182,6 +179,8 @@ class Workspace:
             self.labels = zarr.open_array(self._final, mode="r+")
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self._memory is not None:
+            self._memory.begin("", None)
         self.close()
         return self.labels
 
