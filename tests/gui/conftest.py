@@ -55,14 +55,16 @@ class SmallNetwork(NetworkSpec):
     features: tuple[int, ...] = (4, 8, 8)
 
 
-def bright_model(name: str = "nuclei", task: str = "instances", classes: Sequence[str] = ("nucleus",)) -> Model:
+def bright_model(
+    name: str = "nuclei", task: str = "instances", classes: Sequence[str] = ("nucleus",), dims: int = 2
+) -> Model:
     """Return a model whose foreground, or first class, is what is brighter than half the range of the image."""
     spec = ModelSpec.model_validate(
         {
             "name": name,
             "task": task,
             "classes": [ClassSpec(name=one) for one in classes],
-            "network": NetworkSpec(features=(4, 8, 8), norm="none"),
+            "network": {"spatial_dims": dims, "features": (4, 8, 8), "norm": "none"},
         }
     )
     network = spec.build_network()
@@ -71,8 +73,8 @@ def bright_model(name: str = "nuclei", task: str = "instances", classes: Sequenc
             parameter.zero_()
         for block in (network.contracting[0], network.expanding[0]):
             for layer in block:
-                if isinstance(layer, torch.nn.Conv2d):
-                    layer.weight[0, 0, 1, 1] = 1  # hand the image on
+                if isinstance(layer, torch.nn.Conv2d | torch.nn.Conv3d):
+                    layer.weight[(0, 0, *(1,) * dims)] = 1  # hand the image on
         network.head.weight[:, 0] = 20
         network.head.bias.fill_(-10)
         if task == "semantic":

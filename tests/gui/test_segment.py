@@ -63,6 +63,9 @@ def test_progress_cancel_and_pressing_twice(slow_user):
     begin(user)
     bar = user.panel.findChild(QProgressBar, "progress")
     assert bar.isVisible()
+    cancel = user.button("cancel")
+    room = cancel.visibleRegion().boundingRect().width()
+    assert room > cancel.fontMetrics().horizontalAdvance("Cancel"), "it can be seen"
     assert not user.button("segment").isEnabled()
     # pressed again: by an impatient finger, or by a program
     QTest.mouseDClick(user.button("segment"), Qt.MouseButton.LeftButton)
@@ -74,7 +77,7 @@ def test_progress_cancel_and_pressing_twice(slow_user):
     user.press("cancel")
     assert user.session.prediction in (STOPPING, IDLE)
     user.until(lambda: user.idle, 15)
-    assert user.says.startswith("Cancelled.")
+    assert user.says.startswith("Cancelled")
     assert user.says.endswith("Segment image goes on where it stopped.")
     assert_idle(user)
 
@@ -230,7 +233,7 @@ def test_cancel_leaves_the_slices_that_are_finished_and_goes_on_there(start, dis
     user.until(lambda: user.idle, 15)
     finished = count_planes(user.labels)
     assert 0 < finished < 6
-    assert user.says == f"Cancelled. {finished} of 6 slices are segmented and stay; " + (
+    assert user.says == f"Cancelled with {finished} of 6 slices done, which stay. " + (
         "Segment image goes on where it stopped."
     )
     assert_idle(user)

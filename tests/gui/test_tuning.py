@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSlider, QSpinBox, QWidget
 
-from napari_unet import iter_predict
+from napari_unet import iter_predict, save_model
 from napari_unet.gui.doctor import Finding
 from napari_unet.gui.session import Scope
 from napari_unet.prediction import Estimate
@@ -196,6 +196,26 @@ def test_a_view_that_is_too_large_asks_to_zoom_in(user, monkeypatch):
     assert "Zoom in" in user.says
     assert user.session.problem
     assert user.idle
+    assert list(user.viewer.layers) == [user.viewer.layers["img"]], "nothing was made for it"
+
+
+def test_halo_of_volumes_is_a_setting_and_the_result_says_where_tiles_were_blended(start, discs, library, make_model):
+    save_model(make_model("balls", dims=3), library / "balls")
+    user = start(discs(4))
+    user.panel.segment.settings.expand(animate=False)
+    halo = user.combo("halo")
+    assert not halo.isVisible(), "planes are always exact"
+    user.choose("model", "balls")
+    user.pause()
+    assert halo.isVisible()
+    user.choose("halo", "blended")
+    user.segment()
+    assert "blended" in user.says
+    np.testing.assert_array_equal(user.labels > 0, discs(4) > 600)
+    user.choose("halo", "exact")
+    user.segment()
+    assert user.says.startswith("5 objects")
+    assert "blended" not in user.says
 
 
 def test_linking_of_slices_is_a_setting(start, discs):

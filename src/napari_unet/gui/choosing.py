@@ -111,6 +111,7 @@ class Choosing:
                 "peak_threshold": session.peak_threshold,
                 "device": session.device,
                 "precision": session.precision,
+                "halo": session.halo,
                 "link_z": session.link_z,
                 "link_t": session.link_t,
                 "min_overlap": session.min_overlap,

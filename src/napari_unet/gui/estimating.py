@@ -37,7 +37,7 @@ class Estimating:
         self._session = workbench.session
         self._job: Job | None = None
         self._timer = Resting(_REST_MS, self._start)
-        for name in ("image", "axes", "model", "object_size", "device", "precision", "average"):
+        for name in ("image", "axes", "model", "object_size", "device", "precision", "halo", "average"):
             getattr(self._session.events, name).connect(self._forget)
         self._session.events.prediction.connect(self.refresh_soon)
         viewer = workbench.viewer

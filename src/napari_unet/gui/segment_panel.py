@@ -42,7 +42,7 @@ class SegmentPanel(Section):
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
         self.settings = SettingsPanel(workbench)
-        self.add(row(self.segment, self.scope, self.cancel, stretch=(1, 1, 0)))
+        self.add(row(self.segment, self.scope, self.cancel, stretch=(2, 2, 1)))
         self.add(self.bar)
         self.add(self.settings)
         self.scope.activated.connect(self._choose)
@@ -92,7 +92,7 @@ class SegmentPanel(Section):
         )
         self.cancel.setVisible(busy)
         self.cancel.setEnabled(session.prediction is JobState.RUNNING)
-        self.scope.setEnabled(not busy)
+        self.scope.setVisible(not busy)
         set_highlight(self.segment, bool(session.image) and not session.segmented and session.checked == 0)
 
     def _render_progress(self) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Segmenting"]
 
+_BLENDED = " The tiles were blended, which is nearly exact: see Halo of tiles under Thresholds, device."
 _GOES_ON = "Cancelled. What is done is kept: Segment {} goes on there."
 
 
@@ -74,16 +75,16 @@ class Segmenting:
         if model is None:
             session.say(f"This model has not learned anything yet. {ask_for_truth(bench.spec)}", problem=True)
             return
+        if scope is Scope.VIEW and bench.problem is None:
+            try:
+                check_view([part.stop - part.start for part in self.box(scope)])
+            except UNetError as error:
+                session.say(str(error), problem=True)
+                return
         document = bench.ensure_document()
         if document is None:
             return
         box = self.box(scope)
-        if scope is Scope.VIEW:
-            try:
-                check_view([part.stop - part.start for part in box])
-            except UNetError as error:
-                session.say(str(error), problem=True)
-                return
         self._target = document
         self._start(document, model, box, scope, then)
 
@@ -228,7 +229,7 @@ class Segmenting:
         document.fill(
             labels, tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
         )
-        self._session.say(f"Cancelled. {_how_many(place, sizes)} are segmented and stay; {goes_on}")
+        self._session.say(f"Cancelled with {_how_many(place, sizes)} done, which stay. {goes_on}")
 
     def _memory_for(self, box: Box) -> InMemory:
         """Return what a short prediction is held in: that of one of the same box that was cancelled, or a new one."""
@@ -257,16 +258,17 @@ class Segmenting:
     def tell_result(self, document: Document, spec: ModelSpec) -> None:
         """Say what was found and what to do next."""
         session = self._session
+        blended = _BLENDED if self.provenance(document).get("halo") == "blended" else ""
         if document.normalization(spec).is_constant:
             session.say("This image has the same value everywhere: there is nothing to find.", problem=True)
         elif isinstance(document, ObjectDocument):
             count = document.object_count((slice(None),) * document.labels.ndim)
-            found = f"{count} objects. Correct what is wrong, confirm what is right, then press Train."
+            found = f"{count} objects. Correct what is wrong, confirm what is right, then press Train.{blended}"
             knows_size = spec.object_diameter_px is not None
             nothing = "Check the object size." if knows_size else ask_for_truth(spec)
             session.say(found if count else f"No objects. {nothing}", problem=not count)
         else:
-            session.say("Segmented. Paint where it is wrong, then press Train.")
+            session.say(f"Segmented. Paint where it is wrong, then press Train.{blended}")
 
 
 def _how_many(place: Mapping[str, slice], sizes: Mapping[str, int]) -> str:

@@ -152,7 +152,8 @@ class Session:
         Whether the network sees the image in all eight flips and turns.
     min_overlap : float
         From which share on objects of neighbouring slices or frames are linked.
-    device, precision : str
+    device, precision, halo : str
+        As in `PredictConfig`.
     link_z, link_t : bool
         Link what a model of planes finds in the slices of a stack; what is found through time.
     has_maps : bool
@@ -204,6 +205,7 @@ class Session:
     min_overlap: float = 0.5
     device: str = "auto"
     precision: str = "auto"
+    halo: str = "auto"
     link_z: bool = True
     link_t: bool = False
     has_maps: bool = False

@@ -14,7 +14,7 @@ from napari_unet.gui.worker import Job
 from napari_unet.prediction import DECODING, PredictConfig, available_devices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from threading import Event as StopFlag
 
     from napari_unet.gui.workbench import Workbench
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["SettingsPanel"]
 
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_HALOS = ("auto", "exact", "blended")
 
 
 class SettingsPanel(QCollapsible):
-    """Thresholds, the smallest object and Show maps, linking of slices, averaging, device and precision."""
+    """Thresholds, the smallest object and Show maps, linking of slices, averaging, halo, device and precision."""
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__("Thresholds, device")
@@ -63,16 +64,12 @@ class SettingsPanel(QCollapsible):
         self.overlap.setToolTip(self._tips["min_overlap"])
         self.overlap.setValue(self._session.min_overlap)
         self.overlap.valueChanged.connect(self._choose_overlap)
+        self.halo = self._chooser("halo", _HALOS)
+        self._halo_row = row(caption("Halo of tiles"), self.halo, stretch=(0, 1))
         self._smallest_row = row(caption("Smallest object"), self.smallest, stretch=(0, 1))
         self._overlap_row = row(caption("Least overlap"), self.overlap, stretch=(0, 1))
-        self.device = narrow(QComboBox(), 2)
-        self.device.setObjectName("device")
-        self.device.addItems(["auto", *available_devices()])
-        self.device.setToolTip(self._tips["device"])
-        self.precision = narrow(QComboBox(), 4)
-        self.precision.setObjectName("precision")
-        self.precision.addItems(list(_PRECISIONS))
-        self.precision.setToolTip(self._tips["precision"])
+        self.device = self._chooser("device", ("auto", *available_devices()), letters=2)
+        self.precision = self._chooser("precision", _PRECISIONS)
         self._sliders = [
             row(caption("Foreground"), self.foreground, self._values[self.foreground], stretch=(0, 1)),
             row(caption("Prominence"), self.prominence, self._values[self.prominence], stretch=(0, 1)),
@@ -86,11 +83,10 @@ class SettingsPanel(QCollapsible):
             self.link_t,
             self._overlap_row,
             self.average,
+            self._halo_row,
         ):
             self.addWidget(one)
         self.addWidget(row(caption("Device"), self.device, self.precision, stretch=(0, 1, 1)))
-        self.device.textActivated.connect(self._choose_device)
-        self.precision.textActivated.connect(self._choose_precision)
         self.toggled.connect(self._on_toggled)
         session = self._session.events
         for name in ("image", "axes", "model", *DECODING, "has_maps", "segmented", "link_z", "link_t"):
@@ -105,6 +101,14 @@ class SettingsPanel(QCollapsible):
         slider.valueChanged.connect(lambda value: move(value / 100))
         return slider
 
+    def _chooser(self, name: str, choices: Sequence[str], *, letters: int = 4) -> QComboBox:
+        made = narrow(QComboBox(), letters)
+        made.setObjectName(name)
+        made.addItems(list(choices))
+        made.setToolTip(self._tips[name])
+        made.textActivated.connect(lambda text: setattr(self._session, name, text))
+        return made
+
     def _option(self, name: str, text: str) -> QCheckBox:
         made = QCheckBox(text)
         made.setObjectName(name)
@@ -114,12 +118,6 @@ class SettingsPanel(QCollapsible):
 
     def _choose_overlap(self, share: float) -> None:
         self._session.min_overlap = round(share, 2)
-
-    def _choose_device(self, name: str) -> None:
-        self._session.device = name
-
-    def _choose_precision(self, name: str) -> None:
-        self._session.precision = name
 
     def _render(self) -> None:
         session, spec = self._session, self._workbench.spec
@@ -145,6 +143,7 @@ class SettingsPanel(QCollapsible):
         planes = spec is not None and spec.spatial_dims == 2
         self.link_z.setVisible(instances and planes and "Z" in session.axes)
         self.link_z.setChecked(session.link_z)
+        self._halo_row.setVisible(spec is not None and not planes)
         self.link_t.setVisible(instances and "T" in session.axes)
         self.link_t.setChecked(session.link_t)
         links = [(self.link_z, session.link_z), (self.link_t, session.link_t)]

@@ -47,7 +47,7 @@ __all__ = ["Prediction", "activate", "iter_predict", "predict"]
 
 _BLENDED = (
     "An exact halo would take more than one and a half times as long for this volume: tiles see a little less and are "
-    "blended, which is nearly the same. Python and the command line can have it exact: halo 'exact'."
+    "blended, which is nearly the same. Set the halo to 'exact' to have it so all the same."
 )
 
 
