@@ -275,6 +275,23 @@ def test_few_objects_end_a_training_before_its_minutes(
     assert drain(iter_fine_tune(begun, [few], quick(steps=None, minutes=1e-5)))[1].recipe.epochs == 250
 
 
+@pytest.mark.parametrize("tune", [True, False])
+def test_thresholds_are_tuned_on_what_is_checked_unless_they_should_stay(
+    tune: bool, tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def tuned(maps: Any, fields: Any, decoder: Any, **_: Any) -> Any:
+        seen.extend(int(field.checked.sum()) for field in fields)
+        assert [one.shape[1:] for one in maps] == [field.checked.shape for field in fields]
+        return decoder.model_copy(update={"min_size": 7})
+
+    monkeypatch.setattr("napari_unet.training.loop.tune_decoder", tuned)
+    trained = train(disc_samples(2), quick(tune_thresholds=tune), spec=tiny_spec())
+    assert (trained.model.spec.decoder.min_size == 7) is tune
+    assert seen == ([64 * 64] * 2 if tune else [])
+
+
 def test_best_weights_on_held_out_images_are_kept(tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples) -> None:
     samples = disc_samples(6)
     events, trained = drain(iter_train(samples, quick(steps=24, validation=0.3), spec=tiny_spec()))

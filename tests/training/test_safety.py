@@ -104,7 +104,9 @@ rng = np.random.default_rng(0)
 labels = np.zeros((64, 64), int)
 labels[10:20, 10:20], labels[40:52, 30:44] = 1, 2
 samples = [Annotated(rng.random((64, 64)) + (labels > 0), labels, name=str(n)) for n in range(3)]
-config = TrainConfig(steps=30, batch=2, patch=32, device="cpu", precision="float32", threads=1, validation=0)
+config = TrainConfig(
+    steps=30, batch=2, patch=32, device="cpu", precision="float32", threads=1, validation=0, tune_thresholds=False
+)
 spec = ModelSpec(name="tiny", network=NetworkSpec(features=(4, 6)))
 steps = iter_train(samples, config, spec=spec, checkpoint=sys.argv[1])
 while True:
