@@ -14,6 +14,7 @@ __all__ = [
     "FileFailed",
     "FileSkipped",
     "FileStarted",
+    "Finishing",
     "Notice",
     "Score",
     "StepDone",
@@ -74,6 +75,11 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class Finishing:
+    """The last step has been taken; thresholds are set and models compared, which takes some seconds."""
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something the user should be told once, such as a fallback to the CPU.
 
@@ -127,4 +133,4 @@ class FileFailed:
     message: str
 
 
-Event = TileDone | StepDone | Validated | Notice | FileStarted | FileDone | FileSkipped | FileFailed
+Event = TileDone | StepDone | Validated | Finishing | Notice | FileStarted | FileDone | FileSkipped | FileFailed

@@ -29,7 +29,7 @@ from napari_unet import (
     train,
 )
 from napari_unet.errors import ConfigError, ImageError, TrainingError
-from napari_unet.events import Event, Notice, Score, StepDone, Validated
+from napari_unet.events import Event, Finishing, Notice, Score, StepDone, Validated
 from napari_unet.models import load_model_file
 from napari_unet.training.giving_back import give_back
 from napari_unet.training.patches import PatchReader
@@ -225,7 +225,7 @@ def test_samples_are_not_changed(tiny_spec: MakeSpec, quick: Quick, disc_samples
 
 def test_events_tell_the_course(tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples) -> None:
     events, trained = drain(iter_train(disc_samples(1), quick(steps=4), spec=tiny_spec()))
-    assert events == trained.history
+    assert events == [*trained.history, Finishing()]
     steps = [event for event in events if isinstance(event, StepDone)]
     assert [event.step for event in steps] == [1, 2, 3, 4]
     assert [event.fraction for event in steps] == [0.25, 0.5, 0.75, 1.0]
@@ -264,7 +264,7 @@ def test_few_objects_end_a_training_before_its_minutes(
     events, trained = drain(iter_fine_tune(begun, [few], quick(steps=None, minutes=60, epochs=7)))
     assert len(losses(trained)) == round(7 * 2 / (4 * 0.7))
     assert [event.kind for event in events if isinstance(event, Notice)] == ["epochs"]
-    assert "each of 2 checked objects was seen 7 times" in events[-1].message
+    assert "each of 2 checked objects was seen 7 times" in events[-2].message
     steps = [event for event in events if isinstance(event, StepDone)]
     assert steps[-1].fraction == 1
     assert [step.seconds_left < 3600 for step in steps] == [True] * len(steps)

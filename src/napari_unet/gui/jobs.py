@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.events import FileStarted, Notice, StepDone, TileDone, Validated
+from napari_unet.events import FileStarted, Finishing, Notice, StepDone, TileDone, Validated
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 
@@ -162,6 +162,8 @@ class Jobs:
             # what the training has to tell stays in sight; steps come faster than one can read
             said = self._notice or "You can go on correcting."
             session.say(f"Training: step {event.step}, {_time(event.seconds_left)} left. {said}")
+        elif isinstance(event, Finishing) and shown:
+            session.say(f"Trained. Setting the thresholds and comparing, some seconds more. {self._notice}".strip())
         elif isinstance(event, Notice):
             session.say(event.message)
             if kind == "training":

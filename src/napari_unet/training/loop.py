@@ -12,7 +12,7 @@ import torch
 
 from napari_unet._version import __version__
 from napari_unet.errors import TrainingError
-from napari_unet.events import Event, Score, StepDone
+from napari_unet.events import Event, Finishing, Score, StepDone
 from napari_unet.models import Model, ModelSpec
 from napari_unet.prediction import PredictConfig, threads
 from napari_unet.training.config import TrainConfig
@@ -122,7 +122,7 @@ def iter_train(
 
     Yields
     ------
-    StepDone, Validated, Notice
+    StepDone, Validated, Notice, Finishing
 
     Returns
     -------
@@ -177,7 +177,7 @@ def iter_fine_tune(
 
     Yields
     ------
-    StepDone, Validated, Notice
+    StepDone, Validated, Notice, Finishing
 
     Returns
     -------
@@ -201,6 +201,8 @@ def _iter_run(
     if run.seconds_per_step is not None:
         slices = max(one.checked.shape[0] for one in run.fields)
         remember_step_time(run.spec, config, run.seconds_per_step, slices=slices)
+    if not run.stopped:
+        yield Finishing()
     with threads(run.threads):
         exact = PredictConfig(device=config.device, precision="float32")
         result = _tuned(run.result(), run, exact) if config.tune_thresholds else run.result()
