@@ -37,6 +37,9 @@ _SAMPLE = "nuclei_2d"
 _WINDOW = (1280, 800)
 _mouse_and_keys: Any = QTest  # PyQt6 types these static functions as methods
 
+_GOOD_ENOUGH = 0.75
+"""An object whose outline agrees less with the truth (IoU) is deleted and drawn again."""
+
 
 class DemoError(UNetError):
     """A step of the demo did not do what it should."""
@@ -324,7 +327,7 @@ def _paint_and_take_back(user: ScriptedUser, truth: NDArray[Any], area: tuple[sl
 
 def _unmatched(labels: NDArray[Any], other: NDArray[Any], inside: NDArray[np.bool_]) -> list[int]:
     """Return the objects, mostly in an area, that match none of the others."""
-    found = match_objects(labels, other).found
+    found = match_objects(labels, other, _GOOD_ENOUGH).found
     return [n for n, hit in found.items() if not hit and inside[labels == n].mean() > 0.5]
 
 
