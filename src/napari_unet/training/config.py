@@ -25,8 +25,8 @@ class TrainConfig(BaseModel):
     """How many steps to train: with the same seed, device and threads the result is the same."""
     epochs: int | None = Field(default=None, ge=1)
     """How often each checked object is drawn at most; then the training ends, whatever time is left. None: 250 where a
-    model is trained further for some minutes, else no limit. Ten objects are learned by heart soon, and what lies
-    between them gets worse from then on (docs/training.md)."""
+    model is trained further for some minutes, else no limit. A fast device would learn a few objects by heart
+    in some minutes."""
     batch: int | None = Field(default=None, ge=1)
     """Patches per step. None: 8 from scratch, 4 for fine-tuning: in the first minutes it is the number of steps that
     counts."""

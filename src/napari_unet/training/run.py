@@ -96,6 +96,7 @@ class Run:
         border = (config.border_weight, config.border_sigma_px)
         fields = make_fields(samples, model.spec, border=border)
         self.fields, self.held_out = hold_out(fields, config.validation, halo(model.network), self._rng)
+        self._objects = sum(map(object_count, self.fields))
         # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all
         every = max(1, -(-len(self.held_out) // _MAX_VALIDATION_FIELDS))
         self._looked_at = self.held_out[::every]
@@ -147,11 +148,11 @@ class Run:
 
     def _most_steps(self) -> int | None:
         """Return the steps in which each object is drawn as often as it may be."""
-        config, objects = self._config, sum(map(object_count, self.fields))
-        if config.epochs is None or not objects:
+        config = self._config
+        if config.epochs is None or not self._objects:
             return None
         per_step = (config.batch or 1) * (1 - BACKGROUND_SHARE)
-        return max(1, round(config.epochs * objects / per_step))
+        return max(1, round(config.epochs * self._objects / per_step))
 
     def result(self) -> Model:
         """Return the best weights on the held-out areas, else the last ones."""
@@ -226,11 +227,10 @@ class Run:
                 yield from self._save(budget)
                 saved_at = time.monotonic()
         if budget.is_at_most and not ended:
-            objects = sum(map(object_count, self.fields))
             yield from self._note(
                 Notice(
-                    f"Ended early: each of {objects} checked objects was seen {self._config.epochs} times, more would "
-                    "teach them by heart. Check others, and paint some background, to teach it more.",
+                    f"Ended early: each of {self._objects} checked objects was seen {self._config.epochs} times, more "
+                    "would teach them by heart. Check others, and paint some background, to teach it more.",
                     "epochs",
                 )
             )
