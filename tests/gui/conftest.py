@@ -151,6 +151,15 @@ class User(ScriptedUser):
         assert child is not None, f"the panel has no {name!r}"
         return child
 
+    def teach(self) -> None:
+        """Confirm an object, delete another, and mark some background: enough to train on."""
+        self.use_tool("confirm")
+        self.click((12, 12))
+        self.use_tool("delete")
+        self.click((32, 28))
+        self.use_tool("background")
+        self.stroke(np.linspace((60, 30), (60, 40), 4))
+
     def segment(self) -> None:
         """Press Segment and wait for the labels."""
         self.press("segment")

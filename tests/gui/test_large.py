@@ -159,12 +159,7 @@ def test_what_cannot_be_taken_over_in_a_large_stack_is_said(stacker, tmp_path):
 def test_a_new_model_of_a_large_stack_can_be_taken_back(stacker, contrary):
     user = stacker
     user.segment()
-    user.use_tool("confirm")
-    user.click((12, 12))
-    user.use_tool("delete")
-    user.click((32, 28))
-    user.use_tool("background")
-    user.stroke(np.linspace((60, 30), (60, 40), 4))
+    user.teach()
     before, status = user.labels, user.status
     said = []
     user.session.events.message.connect(said.append)

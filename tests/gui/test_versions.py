@@ -14,17 +14,8 @@ from napari_unet.gui import versions
 def teacher(user, contrary):
     """A user who has segmented, confirmed a disc, deleted another, and marked some background."""
     user.segment()
-    teach(user)
+    user.teach()
     return user
-
-
-def teach(user):
-    user.use_tool("confirm")
-    user.click((12, 12))
-    user.use_tool("delete")
-    user.click((32, 28))
-    user.use_tool("background")
-    user.stroke(np.linspace((60, 30), (60, 40), 4))
 
 
 def train_and_use(user):
