@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 instances = importlib.import_module("napari_unet.prediction.instances")
+splitting = importlib.import_module("napari_unet.prediction.splitting")
 CPU = PredictConfig(device="cpu", precision="float32")
 
 
@@ -40,6 +41,43 @@ def test_between_two_objects(disc_training: Trained, discs: Any, monkeypatch: py
     with pytest.raises(PredictionError, match="Stopped"):
         list(iter_predict(image, disc_training.model, config=CPU, stop=stop))
     assert calls == [0]
+
+
+class AsleepError(Exception):
+    """Nobody woke it."""
+
+
+@pytest.mark.parametrize("largest", [2**24, 40 * 40], ids=["whole", "in windows"])
+def test_in_the_midst_of_a_component(monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
+    stop, split_on, left_alone = threading.Event(), threading.Event(), threading.Event()
+
+    def endless(*_: Any, **__: Any) -> Any:
+        stop.set()
+        left_alone.set() if split_on.wait(30) else None
+        raise AsleepError
+
+    monkeypatch.setattr(instances, "_LONG", 100)
+    monkeypatch.setattr(splitting, "watershed", endless)
+    y, x = np.indices((60, 60))
+    inward = np.maximum(*(1 - np.hypot(y - 30, x - at) / 30 for at in (18, 42))).clip(0.05, 1)
+    maps = np.stack([np.ones((60, 60)), inward, inward])
+    with pytest.raises(PredictionError, match="Stopped"):
+        decode_blocks(maps, DecoderSpec(), np.zeros((60, 60), np.int32), (60, 60), largest=largest, stop=stop)
+    assert not left_alone.is_set(), "the watershed still runs, and nobody waits for it"
+    split_on.set()
+    assert left_alone.wait(30)
+
+
+def test_what_goes_wrong_in_a_large_component_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise AsleepError
+
+    monkeypatch.setattr(instances, "_LONG", 100)
+    monkeypatch.setattr(instances, "split", fails)
+    with pytest.raises(AsleepError):
+        decode_blocks(
+            np.ones((3, 40, 40)), DecoderSpec(), np.zeros((40, 40), np.int32), (40, 40), stop=threading.Event()
+        )
 
 
 class Watched:

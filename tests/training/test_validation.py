@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +16,11 @@ from napari_unet.network import halo
 from napari_unet.training import MIN_HELD_OUT_OBJECTS
 from napari_unet.training.sampling import Field, make_fields
 from napari_unet.training.targets import instance_targets
-from napari_unet.training.validation import Paired, _bootstrap, compare, hold_out, score_maps
+from napari_unet.training.validation import Paired, _bootstrap, compare, hold_out, own_scores, score, score_maps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 SPEC = ModelSpec(network=NetworkSpec(features=(2, 2)))
@@ -214,9 +217,7 @@ def finders(monkeypatch: pytest.MonkeyPatch, *maps: NDArray[Any], spec: ModelSpe
     """Return models that answer with the maps given."""
     networks = [SPEC.build_network() for _ in maps]
     answers = {id(network): one for network, one in zip(networks, maps, strict=True)}
-    monkeypatch.setattr(
-        "napari_unet.training.validation.field_maps", lambda model, field, config=None: answers[id(model.network)]
-    )
+    monkeypatch.setattr("napari_unet.training.validation.field_maps", lambda model, *_: answers[id(model.network)])
     return [Model(network, spec) for network in networks]
 
 
@@ -228,6 +229,24 @@ def test_gains_and_losses_are_counted_object_by_object(monkeypatch: pytest.Monke
     paired = compare(before, after, [field_of(labels)] * 2, held_out=True)
     assert (paired.gained, paired.lost, paired.total, paired.held_out) == (6, 2, 32, True)
     assert (paired.false_before, paired.false_after) == (0, 0)
+
+
+def test_a_score_is_given_up_within_a_tile() -> None:
+    field, model, asked = field_of(dots((32, 32))), Model(SPEC.build_network().eval(), SPEC), []
+
+    def at_the(number: int) -> Callable[[], bool]:
+        asked.clear()
+        return lambda: asked.append(None) or len(asked) == number  # type: ignore[func-returns-value]
+
+    assert score(model, [field], give_up=at_the(0)) is not None
+    layers = sum(isinstance(layer, torch.nn.Conv2d) for layer in model.network.modules())
+    assert len(asked) >= layers, "before each layer of the one tile"
+    assert score(model, [field], give_up=at_the(layers - 2)) is None
+    assert len(asked) == layers - 2
+    assert own_scores(model, [field], [SPEC.decoder], give_up=at_the(layers - 2)) is None
+    assert len(asked) == layers - 2
+    assert compare(model, model, [field], held_out=True, give_up=at_the(layers - 2)).total == 0
+    assert len(asked) == layers - 2
 
 
 def test_false_objects_count_against_a_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from napari_unet.prediction.outputs import label_paths, rois_path
 from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict
 from napari_unet.prediction.resuming import InMemory, finished_part
 from napari_unet.prediction.runner import tiled_forward
+from napari_unet.prediction.stopping import StoppedError
 from napari_unet.prediction.view import select_channels
 from napari_unet.prediction.workspace import free_memory_of_host
 
@@ -36,6 +37,7 @@ __all__ = [
     "InMemory",
     "PredictConfig",
     "Prediction",
+    "StoppedError",
     "Table",
     "activate",
     "available_devices",

@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.prediction.components import Components, Grid, find_components, first_voxels
 from napari_unet.prediction.splitting import highest, split, split_in_windows
-from napari_unet.prediction.stopping import check
+from napari_unet.prediction.stopping import check, unless_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,10 @@ __all__ = ["Decoded", "decode", "decode_blocks"]
 LARGEST = 2**24
 """A component whose bounding box has more voxels (4096 x 4096, 256 x 256 x 256) is split in windows. Splitting takes
 about 50 bytes for each."""
+
+
+_LONG = 2**18
+"""A component with more voxels in its box takes so long to split, up to a minute, that it has to be stoppable."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def decode_blocks(
     largest : int
         A component with a larger bounding box, in voxels, is split in windows that overlap.
     stop : threading.Event, optional
-        Ends it before the next block or component.
+        Ends it before the next block or component, or in the midst of a large one.
     """
     grid = Grid(tuple(out.shape), tuple(min(b, n) for b, n in zip(block, out.shape, strict=True)))
     if decoder.kind == "argmax":
@@ -186,7 +190,9 @@ class _Decoding:
     ) -> None:
         check(self.stop)
         at_edge = [(s.start == 0, s.stop == n) for s, n in zip(box, self.grid.shape, strict=True)]
-        parts = split(inside, inward, at_edge, self.decoder.min_prominence, self.decoder.peak_threshold)
+        stop = self.stop if inside.size > _LONG else None
+        decoder = self.decoder
+        parts = unless_stopped(stop, split, inside, inward, at_edge, decoder.min_prominence, decoder.peak_threshold)
         count = int(parts.max(initial=0))
         if count < 2:
             self.peak[0][number] = inward[inside].max()
@@ -205,6 +211,7 @@ class _Decoding:
             self.grid.shape,
             self.decoder.min_prominence,
             self.largest,
+            self.stop,
         )
         start = self.count
         firsts: list[NDArray[np.int64]] = []

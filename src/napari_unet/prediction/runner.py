@@ -19,19 +19,19 @@ from napari_unet.prediction.forward import Forward
 from napari_unet.prediction.planning import most_voxels, plan_layout
 from napari_unet.prediction.prepared import choose_precision
 from napari_unet.prediction.remember import remember, signature
-from napari_unet.prediction.stopping import check
+from napari_unet.prediction.stopping import Asking, check
 from napari_unet.prediction.tiling import cut_tile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
-    from threading import Event as StopFlag
 
     from numpy.typing import NDArray
 
     from napari_unet.network import UNet
     from napari_unet.prediction.planning import Layout
+    from napari_unet.prediction.stopping import Flag
     from napari_unet.prediction.tiling import Tile
 
     Receiver = Callable[[Tile, torch.Tensor], None]
@@ -40,7 +40,13 @@ if TYPE_CHECKING:
 __all__ = ["TileRunner", "tiled_forward"]
 
 
-def tiled_forward(image: NDArray[Any], network: UNet, *, config: PredictConfig | None = None) -> NDArray[Any]:
+def tiled_forward(
+    image: NDArray[Any],
+    network: UNet,
+    *,
+    config: PredictConfig | None = None,
+    give_up: Callable[[], bool] | None = None,
+) -> NDArray[Any]:
     """Run a network over a normalised image in tiles and return its linear output.
 
     Parameters
@@ -51,11 +57,18 @@ def tiled_forward(image: NDArray[Any], network: UNet, *, config: PredictConfig |
         Its number format (float32, float64) is that of the result.
     config : PredictConfig, optional
         None: in single precision.
+    give_up : callable, optional
+        Asked often, within a tile too, whether to end early.
 
     Returns
     -------
     ndarray
         ``C(Z)YX``, as large as the image.
+
+    Raises
+    ------
+    StoppedError
+        If it was given up.
     """
     runner = TileRunner(network, config or PredictConfig(precision="float32"), [slice(0, n) for n in image.shape[1:]])
     dtype = np.float64 if next(network.parameters()).dtype == torch.float64 else np.float32
@@ -64,7 +77,7 @@ def tiled_forward(image: NDArray[Any], network: UNet, *, config: PredictConfig |
     def write(where: tuple[slice, ...], logits: torch.Tensor) -> None:
         out[(slice(None), *where)] = logits.numpy()
 
-    for _ in runner.run(image, write):
+    for _ in runner.run(image, write, None if give_up is None else Asking(give_up)):
         pass
     return out
 
@@ -119,7 +132,7 @@ class TileRunner:
         self.device = pick_device(config.device)
         self.precision, self._dtype = choose_precision(config.precision, self.device, network)
         self._plain = network
-        self._stop: StopFlag | None = None
+        self._stop: Flag | None = None
         self._how: dict[str, Any] = {
             "finish": finish or torch.nn.Identity(),
             "average": config.average,
@@ -141,7 +154,7 @@ class TileRunner:
         self,
         image: Any,
         write: Callable[[tuple[slice, ...], torch.Tensor], None],
-        stop: StopFlag | None = None,
+        stop: Flag | None = None,
         *,
         prepare: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
         skip: int = 0,

@@ -9,6 +9,7 @@ from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
 from napari_unet.prediction.components import Grid, joined
+from napari_unet.prediction.stopping import unless_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.prediction.components import Box
+    from napari_unet.prediction.stopping import Flag
 
 __all__ = ["Basins", "highest", "smoothed", "split", "split_in_windows"]
 
@@ -166,6 +168,7 @@ def split_in_windows(
     shape: tuple[int, ...],
     prominence: float,
     voxels: int,
+    stop: Flag | None = None,
 ) -> Generator[tuple[Box, NDArray[np.int64]], None, NDArray[np.int64]]:
     """Split a component that is too large to be split whole, in windows that overlap.
 
@@ -184,6 +187,8 @@ def split_in_windows(
         As for `split`.
     voxels : int
         Most that a window may have.
+    stop : threading.Event, optional
+        Ends it, in the midst of a window too.
 
     Yields
     ------
@@ -203,7 +208,7 @@ def split_in_windows(
             slice(max(0, s.start - overlap), min(n, s.stop + overlap)) for s, n in zip(core, shape, strict=True)
         )
         inside, inward = read(wide)
-        labels = _window_labels(inside, inward, prominence) + total * inside
+        labels = unless_stopped(stop, _window_labels, inside, inward, prominence) + total * inside
         total = max(total, int(labels.max(initial=0)))
         inner = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, wide, strict=True))
         for axis in range(len(shape)):
@@ -237,10 +242,13 @@ def _same(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]
                   for array in (one, other))  # fmt: skip
     both = (one > 0) & (other > 0)
     pairs, shared = np.unique(np.stack([one[both], other[both]], axis=1), axis=0, return_counts=True)
-    best: list[list[int]] = []
-    for pair, count in zip(pairs, shared, strict=True):
-        rivals = (pairs == pair).any(1)
-        smaller = min(np.count_nonzero(one == pair[0]), np.count_nonzero(other == pair[1]))
-        if count == shared[rivals].max() and 2 * count >= smaller:
-            best.append([int(n) for n in pair])
-    return np.array(best, np.int64).reshape(-1, 2)
+    rivals, sizes = [], []
+    for numbers, paired in zip((one, other), pairs.T, strict=True):
+        known, size = np.unique(numbers, return_counts=True)
+        place = np.searchsorted(known, paired)
+        most = np.zeros(len(known), np.int64)
+        np.maximum.at(most, place, shared)
+        rivals.append(most[place])
+        sizes.append(size[place])
+    best = (shared == np.maximum(*rivals)) & (2 * shared >= np.minimum(*sizes))
+    return np.asarray(pairs[best], np.int64).reshape(-1, 2)

@@ -14,7 +14,7 @@ from napari_unet._version import __version__
 from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Finishing, Score, StepDone
 from napari_unet.models import Model, ModelSpec
-from napari_unet.prediction import PredictConfig, threads
+from napari_unet.prediction import PredictConfig, StoppedError, threads
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.giving_back import give_back
 from napari_unet.training.metrics import median_diameter
@@ -240,11 +240,14 @@ def _tuned(result: Model, run: Run, exact: PredictConfig) -> Model:
     fields: list[Field] = []
     maps = []
     for one in [*run.held_out, *run.fields]:
-        if run.give_up() or (fields and one.checked.size > left):
+        if fields and one.checked.size > left:
+            break
+        try:
+            maps.append(field_maps(result, one, exact, run.give_up))
+        except StoppedError:
             break
         left -= one.checked.size
         fields.append(one)
-        maps.append(field_maps(result, one, exact))
     decoder = tune_decoder(maps, fields, result.spec.decoder, give_up=run.give_up)
     return Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
 
@@ -253,9 +256,10 @@ def _scored(result: Model, run: Run, exact: PredictConfig) -> Score | None:
     """Return the score on the held-out areas; after Stop on as many as can be looked at at once."""
     maps = []
     for one in run.held_out:
-        if run.give_up():
+        try:
+            maps.append(field_maps(result, one, exact, run.give_up))
+        except StoppedError:
             break
-        maps.append(field_maps(result, one, exact))
     final = score_maps(maps, run.held_out[: len(maps)], result.spec.decoder) if maps else None
     return final if final is not None and final.objects >= MIN_HELD_OUT_OBJECTS else None
 

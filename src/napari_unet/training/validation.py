@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from napari_unet.events import Score
-from napari_unet.prediction import PredictConfig, activate, decode, tiled_forward
+from napari_unet.prediction import PredictConfig, StoppedError, activate, decode, tiled_forward
 from napari_unet.training.metrics import Matches, iou, match_at
 from napari_unet.training.sampling import object_count
 
@@ -130,12 +130,11 @@ def score(
     *,
     give_up: Callable[[], bool] | None = None,
 ) -> Score | None:
-    """Score a model on held-out fields, each field counting alike; None if it was given up between two of them."""
-    maps = []
-    for field in fields:
-        if give_up is not None and give_up():
-            return None
-        maps.append(field_maps(model, field, config))
+    """Score a model on held-out fields, each field counting alike; None if it was given up."""
+    try:
+        maps = [field_maps(model, field, config, give_up) for field in fields]
+    except StoppedError:
+        return None
     return score_maps(maps, fields, model.spec.decoder)
 
 
@@ -147,15 +146,16 @@ def own_scores(
     *,
     give_up: Callable[[], bool],
 ) -> list[float] | None:
-    """Return how well a model finds what is checked with each decoder; None if it was given up between two fields.
+    """Return how well a model finds what is checked with each decoder; None if it was given up.
 
     The mean AP at IoU 0.5 to 0.9; for classes their mean IoU.
     """
     values: list[list[float]] = [[] for _ in decoders]
     for field in fields:
-        if give_up():
+        try:
+            maps = field_maps(model, field, config, give_up)
+        except StoppedError:
             return None
-        maps = field_maps(model, field, config)
         for found, decoder in zip(values, decoders, strict=True):
             labels = decode(maps, decoder)
             if decoder.kind == "argmax":
@@ -193,12 +193,13 @@ def compare(
     """
     gained = lost = total = false_before = false_after = 0
     for field in fields:
-        if give_up is not None and give_up():
+        try:
+            (old, old_false), (new, new_false) = (
+                _found(field, decode(field_maps(model, field, config, give_up), model.spec.decoder), model.spec.decoder)
+                for model in (before, after)
+            )
+        except StoppedError:
             break
-        (old, old_false), (new, new_false) = (
-            _found(field, decode(field_maps(model, field, config), model.spec.decoder), model.spec.decoder)
-            for model in (before, after)
-        )
         gained += sum(new[number] and not old[number] for number in old)
         lost += sum(old[number] and not new[number] for number in old)
         total += len(old)
@@ -223,9 +224,17 @@ def _bootstrap(gains: int, losses: int, total: int) -> float:
     return float(np.mean(difference > 0) + 0.5 * np.mean(difference == 0))
 
 
-def field_maps(model: Model, field: Field, config: PredictConfig | None = None) -> NDArray[np.float32]:
-    """Return the maps of a field, ``C(Z)YX``; in float32 unless `config` says otherwise."""
-    logits = tiled_forward(field.image, model.network, config=config)
+def field_maps(
+    model: Model, field: Field, config: PredictConfig | None = None, give_up: Callable[[], bool] | None = None
+) -> NDArray[np.float32]:
+    """Return the maps of a field, ``C(Z)YX``; in float32 unless `config` says otherwise.
+
+    Raises
+    ------
+    StoppedError
+        If `give_up` said so, which is asked within a tile too.
+    """
+    logits = tiled_forward(field.image, model.network, config=config, give_up=give_up)
     maps: NDArray[np.float32] = activate(torch.from_numpy(logits), model.spec).numpy()
     return maps
 
