@@ -286,6 +286,25 @@ def test_refill_in_pieces_is_refill(case, voxels):
         assert (in_parts.size(number), in_parts.is_checked(number)) == (table.size(number), table.is_checked(number))
 
 
+@given(refills(), st.integers(1, 40), st.data())
+def test_objects_are_counted_right_wherever_a_change_in_pieces_ends(case, voxels, data):
+    labels, status, new, box = case
+    table, before, now = ObjectTable(labels, status), ObjectTable(labels, status, ()), ObjectTable(labels, status, ())
+    parts = list(pieces(box, voxels))
+    for part in parts[: data.draw(st.integers(0, len(parts)))]:
+        before.add(labels, status, part)
+        labels[part] = new[within(part, box)]
+        status[part] = np.where(labels[part] > 3, CHECKED, status[part])
+        now.add(labels, status, part)
+    known, fresh = table.exchanged(before, now, labels), ObjectTable(labels, status)
+    assert sorted(known) == sorted(fresh)
+    for number in fresh:
+        assert known.box(number) == fresh.box(number)
+        assert (known.size(number), known.is_checked(number)) == (fresh.size(number), fresh.is_checked(number))
+    some = tuple(slice(0, 1 + n // 2) for n in labels.shape)
+    assert known.count_in(labels, some) == fresh.count_in(labels, some)
+
+
 @given(refills())
 def test_refill_gives_each_new_object_an_id_of_its_own(case):
     labels, status, predicted, box = case

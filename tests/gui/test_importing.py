@@ -183,3 +183,42 @@ def test_the_labels_of_a_folder_come_all_at_once(start, tmp_path, discs, masks, 
     user.undo()
     assert not user.labels.any()
     assert user.panel.workbench.projects.project.entries()[0].checked == 5
+
+
+def test_what_became_of_the_labels_of_a_folder_is_told(start, tmp_path, discs, masks, monkeypatch):
+    home, elsewhere = tmp_path / "images", tmp_path / "fiji"
+    home.mkdir()
+    elsewhere.mkdir()
+    for number in range(1, 6):
+        tifffile.imwrite(home / f"img_{number}.tif", discs(), metadata={"axes": "YX"})
+    user = start()
+    user.panel.workbench.projects.open_folder(home)
+    importing = user.panel.workbench.importing
+    importing.choose_folder(elsewhere)
+    assert user.says.startswith(f"No labels in {elsewhere}.")
+    assert "names" in user.says
+    assert user.session.problem
+    assert not user.session.import_question
+    # the first is worked on, two do not fit, one is good, and one has none
+    user.segment()
+    user.press("tool_confirm")
+    user.click((12, 12))
+    before = user.labels
+    for number, rows in ((1, 64), (2, 9), (3, 64), (4, 9)):
+        tifffile.imwrite(elsewhere / f"img_{number}.tif", masks[:rows])
+    said = []
+    user.session.events.message.connect(said.append)
+    importing.choose_folder(elsewhere)
+    assert "4 of 5 images" in text(user, "import_question")
+    user.press("import_to_check")
+    user.until(lambda: "taken over" in user.says)
+    assert said[0] == "Importing labels of 4 images..."
+    assert "Importing labels: 2 of 4 images." in said
+    assert user.says == (
+        "Labels of 1 of 4 images taken over, to be checked. 1 had been worked on and keep theirs. "
+        "img_2.tif does not fit the image: it is 9 x 64, and the image needs 64 x 64 (YX). "
+        "Choose labels that were made on this image. And 1 more like this."
+    )
+    assert user.session.problem
+    np.testing.assert_array_equal(user.labels, before)
+    assert user.session.checked == 1

@@ -1,22 +1,26 @@
 """Stacks whose labels do not fit into memory: in a file, taken over piece by piece, corrected slice by slice."""
 
+import threading
 import tracemalloc
 
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
-from napari_unet.correction import filling, identity
+from napari_unet.correction import ObjectTable, filling, identity
+from napari_unet.correction.arrays import LabelArrays
 from napari_unet.gui import document as document_module
-from napari_unet.gui import importing, learning, object_document, segmenting
+from napari_unet.gui import documents, importing, learning, object_document, segmenting, versions
+from napari_unet.gui import held as held_module
 from napari_unet.images import normalize
 
 
 @pytest.fixture
 def small_memory(monkeypatch):
     """Let nothing fit, and make pieces of a plane."""
-    for module in (document_module, importing):
+    for module in (held_module, importing):
         monkeypatch.setattr(module, "fits", lambda _: False)
     monkeypatch.setattr(filling, "_PIECE", 64 * 64)
     for module in (segmenting, object_document):
@@ -145,6 +149,23 @@ def test_labels_of_other_programs_are_taken_over_in_pieces(stacker, tmp_path, as
         np.testing.assert_array_equal(user.labels > 0, theirs > 0)
 
 
+def test_the_labels_of_a_folder_with_a_large_stack(start, discs, tmp_path, small_memory):
+    home = tmp_path / "images"
+    (home / "masks").mkdir(parents=True)
+    labels = np.zeros((5, 64, 64), np.uint16)
+    labels[:, 20:30, 20:30], labels[:, 40:50, 5:15] = 1, 2
+    tifffile.imwrite(home / "img.tif", discs(5), metadata={"axes": "ZYX"}, ome=True)
+    tifffile.imwrite(home / "masks" / "img.tif", labels, metadata={"axes": "ZYX"}, ome=True)
+    user = start()
+    user.panel.workbench.projects.open_folder(home)
+    user.until(lambda: user.idle and user.session.segmented)
+    user.panel.workbench.importing.choose_folder()
+    user.press("import_truth")
+    user.until(lambda: user.idle and "taken over" in user.says)
+    assert user.says == "Labels of 1 of 1 images taken over, checked."
+    np.testing.assert_array_equal(user.labels, labels)
+
+
 def test_what_cannot_be_taken_over_in_a_large_stack_is_said(stacker, tmp_path):
     user = stacker
     mask = np.zeros((5, 64, 64), np.uint8)
@@ -226,6 +247,104 @@ def test_what_was_done_in_a_large_stack_comes_back(stacker, start):
     assert (other.labels[:, 12, 12] > 0).all()
 
 
+@pytest.fixture
+def reopened(stacker, start, monkeypatch):
+    """The stack of another day, whose labels are on their way from the disk; and what lets them go on."""
+    user = stacker
+    user.segment()
+    user.press("tool_delete")
+    user.click((12, 12))
+    known = user.labels, user.status
+    image = user.viewer.layers["img"].data
+    user.panel.workbench.close()
+    user.viewer.close()
+    monkeypatch.setattr(documents, "_AT_ONCE", 0)
+    go, load = threading.Event(), LabelArrays.load
+
+    def held(arrays, make):
+        yield 0.1
+        assert go.wait(30)
+        return (yield from load(arrays, make))
+
+    monkeypatch.setattr(LabelArrays, "load", held)
+    other = start(image)
+    other.until(lambda: "Opening your corrections" in other.says)
+    yield other, go, known
+    go.set()
+
+
+def test_labels_of_another_day_come_back_while_the_window_is_used(reopened):
+    user, go, (labels, status) = reopened
+    assert user.button("cancel").isVisible()
+    assert not user.button("segment").isEnabled()
+    user.viewer.dims.set_point(0, 3)
+    user.press("tool_delete")
+    assert user.says == "Your corrections are being opened. What needs them can be used as soon as they are there."
+    assert user.panel.workbench.document is None
+    go.set()
+    user.until(lambda: user.idle and user.session.segmented)
+    assert "Your corrections are back: 0 checked." in user.says
+    np.testing.assert_array_equal(user.labels, labels)
+    np.testing.assert_array_equal(user.status, status)
+    known, fresh = as_counted(user.document)
+    assert known == fresh
+    user.press("undo")
+    assert (user.labels[:, 12, 12] > 0).all()
+
+
+def test_opening_is_cancelled_and_made_up_for(reopened):
+    user, go, (labels, _) = reopened
+    user.press("cancel")
+    go.set()
+    user.until(lambda: user.idle)
+    assert user.says == "Cancelled. Your corrections are on disk as they were: Restore brings them back."
+    assert [layer.name for layer in user.viewer.layers] == ["img"]
+    user.press("restore")
+    user.until(lambda: user.idle and user.session.segmented)
+    assert "Your corrections are back" in user.says
+    np.testing.assert_array_equal(user.labels, labels)
+
+
+def test_another_image_while_labels_are_on_their_way(reopened, discs):
+    user, go, (labels, _) = reopened
+    user.viewer.add_image(discs(), name="other")
+    user.choose("image", "other")
+    go.set()
+    user.until(lambda: user.idle)
+    assert [layer.name for layer in user.viewer.layers] == ["img", "other"]
+    assert user.panel.workbench.document is None
+    user.choose("image", "img")
+    user.until(lambda: user.idle and user.session.segmented)
+    np.testing.assert_array_equal(user.labels, labels)
+
+
+def test_closed_while_labels_are_on_their_way(reopened, start):
+    user, go, (labels, _) = reopened
+    image = user.viewer.layers["img"].data
+    user.panel.workbench.close()
+    user.viewer.close()
+    go.set()
+    other = start(image)
+    other.until(lambda: other.idle and other.session.segmented)
+    assert not other.document.store.read_only
+    np.testing.assert_array_equal(other.labels, labels)
+
+
+def test_labels_that_cannot_be_read_are_told(stacker, start, monkeypatch):
+    user = stacker
+    user.segment()
+    store = user.document.store.path
+    image = user.viewer.layers["img"].data
+    user.panel.workbench.close()
+    user.viewer.close()
+    next(file for file in (store / "objects" / "0" / "c").rglob("*") if file.is_file()).write_bytes(b"damaged")
+    monkeypatch.setattr(documents, "_AT_ONCE", 0)
+    other = start(image)
+    other.until(lambda: "cannot be read" in other.says)
+    assert "Move that folder away" in other.says
+    other.until(lambda: other.idle)
+
+
 def test_deleted_labels_of_a_large_stack_are_not_lost(stacker):
     user = stacker
     user.segment()
@@ -272,6 +391,157 @@ def test_cancelled_goes_on_where_it_was(start, discs, tmp_path, small_memory, mo
     assert predicted[0].done > 1, "it does not begin anew"
     for plane in user.labels:
         np.testing.assert_array_equal(plane > 0, discs() > 500)
+
+
+class Held:
+    """Holds a change in pieces where so many were written, until the user has pressed Cancel."""
+
+    def __init__(self, monkeypatch, document, pieces):
+        self.parts, self.go, put = 0, threading.Event(), type(document)._put
+
+        def held(document, *arguments):
+            put(document, *arguments)
+            self.parts += 1
+            if self.parts == pieces:
+                assert self.go.wait(30)
+
+        monkeypatch.setattr(type(document), "_put", held)
+        self.pieces = pieces
+
+    def cancel(self, user):
+        user.until(lambda: self.parts == self.pieces)
+        user.press("cancel")
+        assert user.says == "Cancelling..."
+        self.go.set()
+        user.until(lambda: user.idle)
+        assert self.parts == self.pieces, "it ends with the piece in progress"
+
+
+def as_counted(document):
+    """Return boxes, sizes and checked voxels of all objects as they are known, and counted anew."""
+    fresh = ObjectTable(document.labels, document.status)
+    return [{n: (one.box(n), one.size(n), one.is_checked(n)) for n in sorted(one)} for one in (document.objects, fresh)]
+
+
+def test_cancelled_while_labels_are_taken_over(stacker, discs, start, monkeypatch):
+    user = stacker
+    user.press("segment")
+    user.until(lambda: user.document is not None)
+    held = Held(monkeypatch, user.document, 2)
+    held.cancel(user)
+    document = user.document
+    assert user.says == "Cancelled with 40% of it done, which stays. Segment image takes over the rest."
+    np.testing.assert_array_equal(user.labels[:2] > 0, np.stack([discs() > 500] * 2))
+    assert not user.labels[2:].any()
+    known, fresh = as_counted(document)
+    assert known == fresh
+    assert len(known) == 5
+    assert document.editable.editable
+    # it can be corrected, and closed
+    user.press("tool_delete")
+    user.viewer.dims.set_point(0, 0)
+    user.click((12, 12))
+    assert len(document.objects) == 4
+    image = user.viewer.layers["img"].data
+    user.panel.workbench.close()
+    user.viewer.close()
+    other = start(image)
+    other.until(lambda: other.session.segmented)
+    assert not other.labels[2:].any()
+    tiles = []
+    other.session.events.message.connect(lambda one: tiles.append(one) if "tiles" in one else None)
+    other.segment()
+    assert not tiles, "what was predicted is not predicted again"
+    for plane in other.labels[2:]:
+        np.testing.assert_array_equal(plane > 0, discs() > 500)
+    assert not other.labels[:2, 12, 12].any()
+    known, fresh = as_counted(other.document)
+    assert known == fresh
+    assert not (other.document.store.path / "prediction.zarr").exists()
+
+
+def test_cancelled_while_a_large_stack_is_checked(stacker, monkeypatch):
+    user = stacker
+    user.segment()
+    held = Held(monkeypatch, user.document, 3)
+    user.choose("complete_scope", "image")
+    user.press("complete")
+    user.press("complete")
+    held.cancel(user)
+    assert user.says == "Cancelled with 60% of it done, which stays. Complete again checks the rest."
+    assert (user.status[:3] == 1).all()
+    assert not user.status[3:].any()
+    known, fresh = as_counted(user.document)
+    assert known == fresh
+    user.press("complete")
+    user.press("complete")
+    user.until(lambda: user.idle)
+    assert (user.status == 1).all()
+
+
+def test_cancelled_while_other_labels_are_taken_over(stacker, tmp_path, monkeypatch):
+    user = stacker
+    user.segment()
+    theirs = np.zeros((5, 64, 64), np.uint16)
+    theirs[:, 20:30, 20:30] = 7
+    theirs[:, 40:50, 5:15] = 9
+    zarr.create_array(tmp_path / "theirs.zarr", data=theirs, chunks=(1, 64, 64))
+    user.panel.workbench.importing.choose_file(tmp_path / "theirs.zarr")
+    user.until(lambda: bool(user.session.import_question))
+    held = Held(monkeypatch, user.document, 1)
+    user.press("import_truth")
+    held.cancel(user)
+    assert user.says == "Cancelled with 20% of it done, which stays. Import again takes over the rest."
+    np.testing.assert_array_equal(user.labels[0], theirs[0])
+    assert len(np.unique(user.labels[1:])) == 6
+    known, fresh = as_counted(user.document)
+    assert known == fresh
+
+
+def test_cancelled_on_the_way_back_to_another_model(stacker, contrary, monkeypatch):
+    user = stacker
+    user.segment()
+    user.teach()
+    before, status = user.labels, user.status
+    user.train()
+    user.press("use_new")
+    user.until(lambda: user.idle and user.session.model == "nuclei-2" and "objects" in user.says)
+    held = Held(monkeypatch, user.document, 2)
+    user.press("back")
+    held.cancel(user)
+    assert user.says == "Cancelled with 40% of it done, which stays. Press Back again to go all the way."
+    assert user.session.model == "nuclei-2"
+    user.press("back")
+    user.until(lambda: user.idle and user.session.model == "nuclei")
+    np.testing.assert_array_equal(user.labels > 0, before > 0)
+    np.testing.assert_array_equal(user.status, status)
+
+
+def test_cancelled_while_labels_are_kept(stacker, contrary, monkeypatch):
+    user, go, written = stacker, threading.Event(), []
+    user.segment()
+    user.teach()
+    before = user.labels
+    user.train()
+    real = versions.iter_keep_version
+
+    def held(*arguments, **named):
+        for fraction in (steps := real(*arguments, **named)):
+            written.append(fraction)
+            if len(written) == 2:
+                assert go.wait(30)
+            yield fraction
+        return steps
+
+    monkeypatch.setattr(versions, "iter_keep_version", held)
+    user.press("use_new")
+    user.until(lambda: len(written) == 2)
+    user.press("cancel")
+    go.set()
+    user.until(lambda: user.idle)
+    assert user.says == "Cancelled. The labels are as they were."
+    np.testing.assert_array_equal(user.labels, before)
+    assert not list((user.document.store.path / "versions").iterdir())
 
 
 def test_classes_of_a_large_stack(start, discs, tmp_path, small_memory, library, make_model):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.importing import Incoming, fit_labels, import_edit, import_labels, read_labels
     from napari_unet.correction.journal import Journal
     from napari_unet.correction.objects import ObjectTable, count_pieces
+    from napari_unet.correction.opening import open_store, read_about
     from napari_unet.correction.pairing import ROI_SUFFIXES, find_label_pairs
     from napari_unet.correction.project import Entry, Project
     from napari_unet.correction.proposals import Proposal, accept_proposal, propose
@@ -35,10 +36,16 @@ if TYPE_CHECKING:
     from napari_unet.correction.reading import Corrected, read_corrections
     from napari_unet.correction.recents import RecentWork, recent
     from napari_unet.correction.snapshots import checked_parts, snapshot
-    from napari_unet.correction.store import Store, open_store, read_about
+    from napari_unet.correction.store import Store
     from napari_unet.correction.through_z import extend_object, interpolate_object
     from napari_unet.correction.tools import cut_object, fill_holes, merge_objects, split_object
-    from napari_unet.correction.versions import LabelVersion, keep_version, list_versions, open_version
+    from napari_unet.correction.versions import (
+        LabelVersion,
+        iter_keep_version,
+        keep_version,
+        list_versions,
+        open_version,
+    )
     from napari_unet.correction.writer import Saving
 
 _HOMES = {
@@ -53,6 +60,7 @@ _HOMES = {
     "importing": ["Incoming", "fit_labels", "import_edit", "import_labels", "read_labels"],
     "journal": ["Journal"],
     "objects": ["ObjectTable", "count_pieces"],
+    "opening": ["open_store", "read_about"],
     "pairing": ["ROI_SUFFIXES", "find_label_pairs"],
     "project": ["Entry", "Project"],
     "proposals": ["Proposal", "accept_proposal", "propose"],
@@ -60,10 +68,10 @@ _HOMES = {
     "reading": ["Corrected", "read_corrections"],
     "recents": ["RecentWork", "recent"],
     "snapshots": ["checked_parts", "snapshot"],
-    "store": ["Store", "open_store", "read_about"],
+    "store": ["Store"],
     "through_z": ["extend_object", "interpolate_object"],
     "tools": ["cut_object", "fill_holes", "merge_objects", "split_object"],
-    "versions": ["LabelVersion", "keep_version", "list_versions", "open_version"],
+    "versions": ["LabelVersion", "iter_keep_version", "keep_version", "list_versions", "open_version"],
     "writer": ["Saving"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -108,6 +116,7 @@ __all__ = [
     "import_labels",
     "interpolate_object",
     "is_good_enough",
+    "iter_keep_version",
     "keep_version",
     "list_versions",
     "mark",

@@ -15,7 +15,7 @@ from napari_unet.correction.writer import sync_folder
 from napari_unet.images import CANONICAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -97,18 +97,20 @@ class LabelArrays:
         root.create_group("journal")
         return cls(path, axes)
 
-    def load(self, make: Make = np.zeros) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Return labels and status in the axes of the document. Only chunks that exist are read.
+    def load(self, make: Make = np.zeros) -> Generator[float, None, tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+        """Return the work of reading labels and status in the axes of the document; yields how far it is, 0 to 1.
 
-        `make` gives an array of zeros of a shape and a type.
+        Only chunks that exist are read. `make` gives an array of zeros of a shape and a type.
         """
         loaded: list[NDArray[Any]] = []
-        for array, folder in ((self._labels, _OBJECTS), (self._status, _STATUS)):
+        for half, (array, folder) in enumerate(((self._labels, _OBJECTS), (self._status, _STATUS))):
             whole = make(tuple(array.shape[place] for place in self._back), array.dtype)
             in_order = whole.transpose(self._order)
-            for coordinates in self._chunks_on_disk(self._path / folder / "0" / "c", array.ndim):
+            there = sorted(self._chunks_on_disk(self._path / folder / "0" / "c", array.ndim))
+            for number, coordinates in enumerate(there, start=1):
                 box = self._chunk_box(coordinates)
                 in_order[box] = array[box]
+                yield (half + number / len(there)) / 2
             loaded.append(whole)
         return loaded[0], loaded[1]
 
@@ -171,7 +173,7 @@ class LabelArrays:
 
     @staticmethod
     def _chunks_on_disk(folder: Path, ndim: int) -> Iterator[tuple[int, ...]]:
-        for file in sorted(folder.glob("/".join("*" * ndim))):
+        for file in folder.glob("/".join("*" * ndim)):
             parts = file.relative_to(folder).parts
             if all(part.isdecimal() for part in parts):
                 yield tuple(int(part) for part in parts)

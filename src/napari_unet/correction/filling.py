@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Refill", "pieces", "within"]
 
-_PIECE = 2**23
-"""Voxels that are looked at together, where there are many."""
+_PIECE = 2**21
+"""Voxels that are looked at together, where there are many: half a second of work, so that it can be stopped."""
+
+_SIDE = 512
+"""Of a chunk of the arrays on disk."""
 
 
 def pieces(box: Box, voxels: int | None = None) -> Iterator[Box]:
-    """Cut a box into parts of at most so many voxels (default 8 million), across its first axes where that will do."""
+    """Cut a box into parts of at most so many voxels (default 2 million), across its first axes where that will do.
+
+    Planes that are larger are cut where chunks on disk end.
+    """
     voxels = voxels or _PIECE
     lengths = [part.stop - part.start for part in box]
     if prod(lengths) <= voxels or max(lengths) <= 1:
@@ -31,10 +37,20 @@ def pieces(box: Box, voxels: int | None = None) -> Iterator[Box]:
         return
     axis = next(n for n, length in enumerate(lengths) if length > 1)
     step = max(1, voxels // prod(lengths[axis + 1 :]))
-    part = box[axis]
+    if axis == len(box) - 2 and _SIDE**2 <= voxels < _SIDE * lengths[-1]:
+        columns = voxels // _SIDE // _SIDE * _SIDE
+        for part in _steps(box[-1], columns):
+            yield from pieces((*box[:-1], part), voxels)
+        return
+    if axis == len(box) - 2 and step > _SIDE:
+        step -= step % _SIDE
+    for part in _steps(box[axis], step):
+        yield from pieces((*box[:axis], part, *box[axis + 1 :]), voxels)
+
+
+def _steps(part: slice, step: int) -> Iterator[slice]:
     for start in range(part.start, part.stop, step):
-        one = slice(start, min(start + step, part.stop))
-        yield from pieces((*box[:axis], one, *box[axis + 1 :]), voxels)
+        yield slice(start, min(start + step, part.stop))
 
 
 def within(inner: Box, outer: Box) -> Box:
@@ -72,11 +88,13 @@ class Refill:
         sizes = np.bincount(predicted.ravel())
         self._sizes[: sizes.size] += sizes
         kept = status != Status.UNCHECKED
-        unchecked = np.bincount(old[~kept]) > 0
-        if unchecked.size > self._open.size:
-            self._open = np.pad(self._open, (0, unchecked.size - self._open.size))
-        self._open[: unchecked.size] |= unchecked
-        if not kept.any():
+        any_kept = bool(kept.any())
+        if old.any():
+            unchecked = np.bincount(old[~kept] if any_kept else old.ravel()) > 0
+            if unchecked.size > self._open.size:
+                self._open = np.pad(self._open, (0, unchecked.size - self._open.size))
+            self._open[: unchecked.size] |= unchecked
+        if not any_kept:
             return
         on_kept = np.bincount(predicted[kept].ravel())
         self._on_kept[: on_kept.size] += on_kept

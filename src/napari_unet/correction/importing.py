@@ -14,8 +14,8 @@ from napari_unet.annotation import Status
 from napari_unet.correction.edits import IMPORT, Edit, refill
 from napari_unet.correction.filling import pieces
 from napari_unet.correction.identity import identify
+from napari_unet.correction.opening import open_store
 from napari_unet.correction.pairing import ROI_SUFFIXES
-from napari_unet.correction.store import open_store
 from napari_unet.errors import ImageError, StoreError
 from napari_unet.images import label_axes, open_image, read_rois, rois_to_labels, to_canonical
 

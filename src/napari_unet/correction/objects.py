@@ -23,6 +23,9 @@ _MANY = 2**18
 """Voxels from which counting beats sorting."""
 
 
+_MOST_TO_SEARCH = 2**20
+"""Voxels of a box beyond which it may be larger than its object that has lost some."""
+
 _VOXELS_PER_OBJECT = 250
 """So many voxels are counted in the time in which one box is compared."""
 
@@ -91,6 +94,39 @@ class ObjectTable:
                 box = _tighten(labels, number, before if now is None else _union(before, now))
             if box is not None:
                 self._boxes[number] = box
+
+    def exchanged(self, before: ObjectTable, after: ObjectTable, labels: NDArray[Any]) -> ObjectTable:
+        """Return what becomes of it where parts of the arrays get other contents.
+
+        Parameters
+        ----------
+        before, after : ObjectTable
+            Of these parts alone, as they were and as they are.
+        labels : ndarray of int
+            All of them, as they are.
+        """
+        table = ObjectTable(labels, labels, ())
+        for mine, old, new, sums in (
+            (self._sizes, before._sizes, after._sizes, table._sizes),
+            (self._checked, before._checked, after._checked, table._checked),
+        ):
+            sums.update(mine)
+            for counts, sign in ((old, -1), (new, 1)):
+                for number, count in counts.items():
+                    sums[number] = sums.get(number, 0) + sign * count
+            for number in [number for number in old if not sums[number]]:
+                del sums[number]
+        for number in table._sizes:
+            elsewhere = self._sizes.get(number, 0) - before._sizes.get(number, 0)
+            now = after._boxes.get(number)
+            box = self._boxes[number] if elsewhere else after._boxes[number]
+            if elsewhere and now is not None:
+                box = _union(box, now)
+            if elsewhere and number in before._sizes and prod(s.stop - s.start for s in box) <= _MOST_TO_SEARCH:
+                box = _tighten(labels, number, box) or box
+            table._boxes[number] = box
+        table._stale.update(table._boxes)
+        return table
 
     def box(self, number: int) -> Box | None:
         """Return the bounding box of an object, None if there is none of that number."""

@@ -14,7 +14,7 @@ from napari_unet.correction.finding import META, find
 from napari_unet.correction.identity import ImageIdentity, identify, identity_in
 from napari_unet.correction.journal import Journal
 from napari_unet.correction.places import read_json
-from napari_unet.correction.replay import replay, undo_stacks, unfolded
+from napari_unet.correction.replay import drained, replay, undo_stacks, unfolded
 from napari_unet.correction.writer import JournalWriter
 from napari_unet.errors import ImageChangedError, StoreError
 from napari_unet.images import label_axes
@@ -135,14 +135,15 @@ def _read(store: Path) -> tuple[Corrected, ImageIdentity] | None:
         raise ValueError(f"{META} is damaged")
     folded = int(meta.get("folded", 0))
     # the arrays before the journal: whatever is folded into them meanwhile is in the journal too
-    labels, status = LabelArrays(store, label_axes(identity.axes)).load()
+    labels, status = drained(LabelArrays(store, label_axes(identity.axes)).load())
     journal = JournalWriter(store / "journal", str(store.parent), lambda _: False)
     records = journal.scan(repair=False)
     if records and records[-1].number < folded:
         records = []  # of a journal that does not go on where the arrays end
     if records and records[0].number > folded + 1:
         return None
-    replay(journal, unfolded(records, folded), labels, status)
+    for _ in replay(journal, unfolded(records, folded), labels, status):
+        pass
     forgotten = meta.get("forgotten", {})
     done = Journal()
     done.restore(*undo_stacks(records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())

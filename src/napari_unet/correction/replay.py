@@ -8,8 +8,8 @@ from napari_unet.correction.journal import Step
 from napari_unet.correction.records import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, Protocol
+    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from typing import Any, Protocol, TypeVar
 
     import numpy as np
     from numpy.typing import NDArray
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from napari_unet.correction.edits import Box, Edit
     from napari_unet.correction.records import Record
 
+    _R = TypeVar("_R")
+
     class Source(Protocol):
         """Where edits are read by their numbers."""
 
         def read(self, number: int) -> Edit: ...
 
 
-__all__ = ["outcomes", "replay", "undo_stacks", "unfolded"]
+__all__ = ["drained", "outcomes", "replay", "undo_stacks", "unfolded"]
 
 
 def unfolded(records: Iterable[Record], folded: int) -> dict[int, tuple[Kind, int]]:
@@ -55,10 +57,21 @@ def outcomes(
 
 def replay(
     source: Source, steps: Mapping[int, tuple[Kind, int]], labels: NDArray[Any], status: NDArray[np.uint8]
-) -> None:
-    """Do again, in the arrays, what records tell."""
+) -> Iterator[float]:
+    """Do again, in the arrays, what records tell; yields 1 after each."""
     for box, new_labels, new_status in outcomes(source, steps, sorted(steps)):
         labels[box], status[box] = new_labels, new_status
+        yield 1.0
+
+
+def drained(steps: Generator[Any, None, _R]) -> _R:
+    """Return the result of a generator, whatever it yields on the way."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: _R = done.value
+            return result
 
 
 def undo_stacks(records: Iterable[Record], before: int) -> tuple[list[Step], list[Step]]:

@@ -15,30 +15,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.correction.arrays import LabelArrays
-from napari_unet.correction.finding import META, Found, copy_home, find_or_make
-from napari_unet.correction.identity import identity_in
+from napari_unet.correction.finding import META
 from napari_unet.correction.journal import Journal
 from napari_unet.correction.lock import Lock
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.recents import RecentWork, note_recent
 from napari_unet.correction.records import Kind, Record
-from napari_unet.correction.replay import outcomes, replay, undo_stacks, unfolded
+from napari_unet.correction.replay import drained, outcomes, replay, undo_stacks, unfolded
 from napari_unet.correction.writer import JournalWriter, Saving
 from napari_unet.errors import StoreError
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_unet.correction.arrays import Make
     from napari_unet.correction.edits import Box, Edit
-    from napari_unet.correction.finding import WhenChanged
+    from napari_unet.correction.finding import Found
     from napari_unet.correction.identity import ImageIdentity
 
-__all__ = ["Store", "open_store", "read_about"]
+__all__ = ["Store"]
 
 _FOLD_BYTES = 64 * 2**20
 """Labels and status folded in one go, between two looks at whether something is to be saved."""
@@ -46,52 +45,8 @@ _FOLD_BYTES = 64 * 2**20
 _CLOSE_SECONDS = 60.0
 
 
-def open_store(
-    identity: ImageIdentity,
-    *,
-    kind: str = "object",
-    pixel_size_um: dict[str, float] | None = None,
-    when_changed: WhenChanged = "refuse",
-) -> Store:
-    """Open the corrections of an image, or begin them.
-
-    They are beside the image, in ``napari-unet/<image>.zarr``; in the user's data folder where that cannot be
-    written or the image has no folder. Those that are there and cannot be written are copied to it, and the copy is
-    gone on with from then on. Those of an image that was moved or renamed are found by its hash.
-
-    Parameters
-    ----------
-    identity : ImageIdentity
-        From `identify`.
-    kind : str
-        What is corrected: each kind has a store of its own.
-    pixel_size_um : dict, optional
-        Micrometres by axis letter, for other programs.
-    when_changed : {"refuse", "adopt", "set aside"}
-        What to do with corrections of this file when it has other pixels now: raise (default); take them over,
-        which needs the same shape; keep them under another name and begin anew.
-
-    Raises
-    ------
-    ImageChangedError
-        If the image has other pixels than when it was corrected.
-    StoreError
-        If corrections can be kept nowhere, or those that are there cannot be read.
-    """
-    found = find_or_make(identity, kind, pixel_size_um or {}, when_changed)
-    store = Store(found, identity, kind)
-    if not store.is_locked_out:
-        return store
-    try:
-        return Store(copy_home(found.path, identity), identity, kind)
-    except OSError:
-        return store
-
-
-def read_about(path: Path) -> tuple[ImageIdentity | None, dict[str, Any]]:
-    """Return which image a store is of and the facts that were remembered; None where that cannot be read."""
-    meta = read_json(path / META)
-    return identity_in(meta.get("image")), dict(meta.get("facts", {}))
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"The corrections in {path} cannot be read ({error}). Move that folder away to begin anew.")
 
 
 class Store:
@@ -127,9 +82,7 @@ class Store:
             records = self._scan()
         except (OSError, KeyError, ValueError) as error:
             self._lock.release()
-            raise StoreError(
-                f"The corrections in {self.path} cannot be read ({error}). Move that folder away to begin anew."
-            ) from error
+            raise _unreadable(self.path, error) from error
         self._meta.setdefault("when", time.time())
         self._kind = str(self._meta.get("kind", kind))
         self.journal = Journal(log=None if self.read_only else _Log(self))
@@ -144,12 +97,25 @@ class Store:
     # --- what the window asks for ------------------------------------------------------------------------
 
     def load(self, make: Make = np.zeros) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Return labels and status as the user left them in one go: see `iter_load`."""
+        return drained(self.iter_load(make))
+
+    def iter_load(self, make: Make = np.zeros) -> Generator[float, None, tuple[NDArray[np.int32], NDArray[np.uint8]]]:
         """Return labels and status as the user left them, in the axes of the image without C and S.
 
-        Call it once, before the first edit is recorded. `make` gives an array of zeros of a shape and a type.
+        Do it once, before the first edit is recorded. Yields how far it is, 0 to 1, and may run in any thread. `make`
+        gives an array of zeros of a shape and a type.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be read.
         """
-        labels, status = self._arrays.load(make)
-        replay(self._writer, self._steps, labels, status)
+        try:
+            labels, status = yield from self._arrays.load(make)
+            yield from replay(self._writer, self._steps, labels, status)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:  # the last is what a decompressor raises
+            raise _unreadable(self.path, error) from error
         return labels, status
 
     @property

@@ -12,14 +12,16 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from napari_unet.correction.filling import pieces
+from napari_unet.correction.replay import drained
 from napari_unet.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["LabelVersion", "keep_version", "list_versions", "open_version"]
+__all__ = ["LabelVersion", "iter_keep_version", "keep_version", "list_versions", "open_version"]
 
 _FOLDER = "versions"
 _SIDE = 512
@@ -48,7 +50,16 @@ class LabelVersion:
 
 
 def keep_version(store: Path, labels: NDArray[Any], model: str, *, checked: int = 0) -> LabelVersion:
-    """Write labels beside the corrections, in the place of earlier ones of that model; a part at a time.
+    """Write labels beside the corrections in one go: see `iter_keep_version`."""
+    return drained(iter_keep_version(store, labels, model, checked=checked))
+
+
+def iter_keep_version(
+    store: Path, labels: NDArray[Any], model: str, *, checked: int = 0
+) -> Generator[float, None, LabelVersion]:
+    """Write labels beside the corrections, in the place of earlier ones of that model.
+
+    Yields how far it is, 0 to 1. Closed early, it leaves nothing.
 
     Parameters
     ----------
@@ -80,8 +91,10 @@ def keep_version(store: Path, labels: NDArray[Any], model: str, *, checked: int 
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
             attributes={"model": model, "when": when, "checked": checked},
         )
-        for part in pieces(tuple(slice(0, n) for n in labels.shape)):
+        parts = list(pieces(tuple(slice(0, n) for n in labels.shape)))
+        for number, part in enumerate(parts, start=1):
             array[part] = labels[part]
+            yield number / (len(parts) + 1)
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
     except OSError as error:
@@ -90,6 +103,7 @@ def keep_version(store: Path, labels: NDArray[Any], model: str, *, checked: int 
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    yield 1.0
     return LabelVersion(model, when, checked, path)
 
 

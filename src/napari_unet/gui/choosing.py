@@ -51,7 +51,7 @@ class Choosing:
         self._workbench.tuning.forget()
         self.model, self._draft = model, None
         self._session.model = name or model.spec.name
-        self._workbench.find_document()
+        self._workbench.documents.find()
         self._workbench.say_next()
 
     def replace(self, model: Model) -> None:
@@ -89,8 +89,8 @@ class Choosing:
         )
         self.model = None
         self._session.model = name
-        self._workbench.find_document()
-        if self._workbench.ensure_document() is not None:
+        self._workbench.documents.find()
+        if self._workbench.documents.ensure() is not None:
             self._workbench.correcting.choose_tool(Tool.DRAW)
             self._session.say(ask_for_truth(self.spec))
         return True

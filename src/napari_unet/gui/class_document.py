@@ -8,14 +8,15 @@ import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_unet.annotation import Status
-from napari_unet.correction import Edit, pieces, within
+from napari_unet.correction import Edit, within
 from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys, kind_of
-from napari_unet.gui.layers import make_labels
+from napari_unet.gui.held import Held, at_once, read_back
+from napari_unet.gui.layers import label_shape, make_labels
 from napari_unet.gui.painting import write_into
 from napari_unet.gui.strokes import StrokeRecorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
@@ -41,20 +42,25 @@ class ClassDocument(Document):
         Names and colours of the classes.
     store : Store, optional
         See `Document`.
+    held : Held, optional
+        See `Document`. None: it is read now.
     """
 
-    def __init__(self, image: Image, axes: str, name: str, spec: ModelSpec, store: Store | None = None) -> None:
-        super().__init__(image, axes, kind_of(spec), store)
-        prediction, annotations = (self._zeros(self.shape, np.uint8) for _ in range(2))
-        self._count, self._has_some = 0, False
-        for part in self._parts():
-            painted = self.status[part] == Status.CHECKED
-            prediction[part] = self._labels[part]
-            annotations[part] = _annotation(self._labels[part], painted)
-            self._count += int(np.count_nonzero(painted))
-            self._has_some |= bool(prediction[part].any())
-        self._prediction = make_labels(image, axes, f"{name} prediction", prediction)
-        self._annotations = make_labels(image, axes, f"{name} annotations", annotations)
+    def __init__(
+        self,
+        image: Image,
+        axes: str,
+        name: str,
+        spec: ModelSpec,
+        store: Store | None = None,
+        held: Held | None = None,
+    ) -> None:
+        held = held or at_once(self.read_back(label_shape(image, axes), store))
+        super().__init__(image, axes, kind_of(spec), store, held)
+        found: _Painted = held.found
+        self._count, self._has_some = found.count, found.has_some
+        self._prediction = make_labels(image, axes, f"{name} prediction", found.prediction)
+        self._annotations = make_labels(image, axes, f"{name} annotations", found.annotations)
         self._prediction.editable = False
         self.show_classes(spec)
         self._annotations.selected_label = 2
@@ -62,6 +68,11 @@ class ClassDocument(Document):
         self._annotations.opacity = 0.8
         self._recorder = StrokeRecorder(self._annotations, self._on_stroke)
         bind_undo_keys(self._annotations, self.undo, self.redo)
+
+    @classmethod
+    def read_back(cls, shape: tuple[int, ...], store: Store | None) -> Generator[float, None, Held]:
+        """Return the work of reading labels and status, and of parting what is painted from what was predicted."""
+        return read_back(shape, store, _Painted, lambda held, part: held.found.add(held, part))
 
     @property
     def editable(self) -> Labels:
@@ -101,21 +112,15 @@ class ClassDocument(Document):
         self._perform(Edit(box, before, after, status, status, SEGMENT))
         self._prediction.refresh()
 
-    def fill_in_pieces(self, predicted: Any, box: Box) -> Iterator[float]:
+    def fill_in_pieces(self, predicted: Any, box: Box) -> Generator[float]:
         """Take over predicted classes in pieces; see `Document.fill_in_pieces`."""
-        parts = list(pieces(box))
 
-        def filled() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
-            for part in parts:
-                new, known = np.asarray(predicted[within(part, box)]), self.status[part]
-                after = np.where(known == Status.UNCHECKED, new, self._labels[part]).astype(np.int32)
-                self._prediction.data[part] = new
-                self._labels[part] = after
-                self._has_some |= bool(new.any())
-                yield part, after, known
+        def change(part: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            new, known = np.asarray(predicted[within(part, box)]), self.status[part]
+            self._prediction.data[part] = new  # under the strokes too
+            return np.where(known == Status.UNCHECKED, new, self._labels[part]).astype(np.int32), known
 
-        for number, _ in enumerate(self._keep(filled()), start=1):
-            yield number / len(parts)
+        return self._rewrite(change, box)
 
     @property
     def proposed(self) -> NDArray[Any]:
@@ -159,6 +164,22 @@ class ClassDocument(Document):
         painted = self._note_painted(box, labels, status)
         write_into(self._annotations, box, _annotation(labels, painted))
         write_into(self._prediction, box, np.where(painted, self._prediction.data[box], labels).astype(np.uint8))
+
+
+class _Painted:
+    """What the two layers show, and how much is painted."""
+
+    def __init__(self, held: Held) -> None:
+        self.prediction, self.annotations = held.zeros(np.uint8), held.zeros(np.uint8)
+        self.count, self.has_some = 0, False
+
+    def add(self, held: Held, part: Box) -> None:
+        """Take up what is in a part."""
+        labels, painted = held.labels[part], held.status[part] == Status.CHECKED
+        self.prediction[part] = labels
+        self.annotations[part] = _annotation(labels, painted)
+        self.count += int(np.count_nonzero(painted))
+        self.has_some |= bool(labels.any())
 
 
 def _annotation(labels: NDArray[Any], painted: NDArray[np.bool_]) -> NDArray[np.uint8]:

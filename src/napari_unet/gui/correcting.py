@@ -9,7 +9,7 @@ from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.clicking import Clicking
 from napari_unet.gui.document import bind_undo_keys
 from napari_unet.gui.highlight import Highlight
-from napari_unet.gui.in_pieces import changed_in_pieces
+from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.keys import Keys
 from napari_unet.gui.looking import Looking
 from napari_unet.gui.object_document import ObjectDocument
@@ -18,7 +18,7 @@ from napari_unet.gui.session import JobState, Scope, Tool
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from napari_unet.correction import Box
     from napari_unet.gui.document import Document
@@ -109,7 +109,7 @@ class Correcting:
 
     def choose_tool(self, tool: Tool) -> None:
         """Make a tool act in the canvas; the one in use again puts it away."""
-        document = self._workbench.ensure_document()
+        document = self._workbench.documents.ensure()
         if document is None:
             return
         problem = self._why_not(document, tool)
@@ -147,7 +147,7 @@ class Correcting:
 
     def choose_class(self, number: int) -> None:
         """Paint a class of a semantic model next, counted from 0 = background."""
-        document = self._workbench.ensure_document()
+        document = self._workbench.documents.ensure()
         if isinstance(document, ClassDocument):
             document.editable.selected_label = number + 1
             if self._session.tool is not Tool.DRAW:
@@ -189,15 +189,19 @@ class Correcting:
             session.say(question, problem=True)
             return
 
-        def done(_: None) -> None:
-            if bench.holds(document):
-                document.corrections += 1
-                document.end_filling()
+        def done(whole: bool) -> None:
+            if whole and document in bench.documents:
                 self._tell_complete(count)
+            elif not whole:
+                session.say(f"{how_far(document)} Complete again checks the rest.")
+
+        def check() -> Generator[float]:
+            document.corrections += 1
+            return document.complete_in_pieces(box)
 
         bench.jobs.start(
             "prediction",
-            lambda stop: changed_in_pieces(document, partial(document.complete_in_pieces, box), "Checking", stop),
+            lambda stop: changed_in_pieces(document, check, "Checking", stop),
             on_result=done,
             message="Checking...",
         )

@@ -13,17 +13,18 @@ from napari_unet.annotation import Status
 from napari_unet.correction import Edit, Journal, checked_parts, import_edit, pieces, snapshot
 from napari_unet.errors import AnnotationError
 from napari_unet.gui.layers import label_shape
-from napari_unet.gui.room import fits, how_many_fit, zeros_in_file
+from napari_unet.gui.room import how_many_fit
 from napari_unet.images import label_axes, measure_normalization, to_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
     from napari_unet.annotation import Annotated
     from napari_unet.correction import Box, Store
+    from napari_unet.gui.held import Held
     from napari_unet.images import Normalization
     from napari_unet.models import ModelSpec
 
@@ -43,8 +44,10 @@ class Document(ABC):
         Axes of the image.
     kind : str
         What is labelled.
-    store : Store, optional
-        Brings back what was corrected before and keeps what is corrected now. None: in memory only.
+    store : Store or None
+        Keeps what is corrected. None: in memory only.
+    held : Held
+        What the store brings back, from `read_back`.
 
     Attributes
     ----------
@@ -55,6 +58,8 @@ class Document(ABC):
         (`fill_in_pieces` and others) and cannot be undone, and what needs a copy of everything is not offered.
     is_busy : bool
         Whether it is being changed piece by piece: nothing else is changed meanwhile.
+    filled : float
+        How much of the last change piece by piece was made, 0 to 1.
     corrections : int
         How many steps of the user are in force, beyond those from before it was opened; segmenting is none.
     changed : Signal
@@ -66,20 +71,29 @@ class Document(ABC):
     changed = Signal()
     edited = Signal(object)
 
-    def __init__(self, image: Image, axes: str, kind: str, store: Store | None = None) -> None:
+    def __init__(self, image: Image, axes: str, kind: str, store: Store | None, held: Held) -> None:
         self.image = image
         self.axes = axes
         self.kind = kind
         self.store = store
         self.shape = label_shape(image, axes)
-        self.is_large = not fits(self.shape)
+        self.is_large = held.is_large
         self.is_busy = False
+        self.filled = 0.0
         self.corrections = 0
         self._journal = store.journal if store is not None else Journal()
-        labels, self.status = self._load()
-        self._labels: NDArray[Any] = labels
+        self._labels: NDArray[Any] = held.labels
+        self.status = held.status
         self._fed: tuple[Any, str] | None = None
         self._normalizations: dict[tuple[float, float], Normalization] = {}
+
+    @classmethod
+    @abstractmethod
+    def read_back(cls, shape: tuple[int, ...], store: Store | None) -> Generator[float, None, Held]:
+        """Return the work of reading what a document of this shape begins with; yields how far it is, 0 to 1.
+
+        It may run in a worker.
+        """
 
     # --- what it looks like ------------------------------------------------------------------------------
 
@@ -107,7 +121,7 @@ class Document(ABC):
     def _put(self, box: Box, labels: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Bring the arrays up to date, and leave the layers; from any thread."""
 
-    def _count_again(self) -> None:  # noqa: B027 - most count as they write
+    def _count_up(self) -> None:  # noqa: B027 - most count as they write
         """Count what is there after pieces were written; in the worker."""
 
     @abstractmethod
@@ -143,13 +157,14 @@ class Document(ABC):
         self._perform(import_edit(self._labels, self.status, found, as_truth=as_truth, objects=objects))
 
     @abstractmethod
-    def fill_in_pieces(self, predicted: Any, box: Box) -> Iterator[float]:
+    def fill_in_pieces(self, predicted: Any, box: Box) -> Generator[float]:
         """Take over a prediction as `fill` does, but in pieces, without a step to undo; yields how far it is.
 
-        Runs in a worker, between `begin_to_fill` and `end_filling`. `predicted` may be on disk.
+        Runs in a worker, between `begin_to_fill` and `end_filling`. `predicted` may be on disk. Where it is closed
+        early, what it has taken over stays; done once more, it comes out whole.
         """
 
-    def take_over_in_pieces(self, found: Any, *, as_truth: bool) -> Iterator[float]:
+    def take_over_in_pieces(self, found: Any, *, as_truth: bool) -> Generator[float]:
         """Take over labels of another program as `take_over` does; runs as `fill_in_pieces`."""
         whole = tuple(slice(0, n) for n in self.shape)
         if not as_truth and self._are_objects and any(self.status[part].any() for part in pieces(whole)):
@@ -166,11 +181,11 @@ class Document(ABC):
 
     def begin_to_fill(self) -> None:
         """Let nobody else change anything."""
-        self.is_busy = True
+        self.is_busy, self.filled = True, 0.0
         self.editable.editable = False
 
     def end_filling(self) -> None:
-        """Show what was filled in."""
+        """Show what was filled in, and let others change it again."""
         self.is_busy = False
         self.editable.editable = self.store is None or not self.store.read_only
         for layer in self.layers:
@@ -290,25 +305,11 @@ class Document(ABC):
     def _note(self, edit: Edit, *, back: bool) -> None:  # noqa: B027 - nothing to note is right for most
         """Follow an edit that was written, or taken back."""
 
-    def _load(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Return labels and status as they were left; empty ones where there are none."""
-        if self.store is not None:
-            return self.store.load(self._zeros)
-        return self._zeros(self.shape, np.int32), self._zeros(self.shape, np.uint8)
+    def _rewrite(self, change: Callable[[Box], tuple[NDArray[Any], NDArray[np.uint8]]], box: Box) -> Generator[float]:
+        """Change labels and status in pieces, in a worker; yields how far it is.
 
-    def _zeros(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        return zeros_in_file(shape, dtype) if self.is_large else np.zeros(shape, dtype)
-
-    def _parts(self) -> Iterator[Box]:
-        """Walk the parts of the labels in which there may be something."""
-        whole = tuple(slice(0, n) for n in self.shape)
-        if not self.is_large:
-            yield whole
-        elif self.store is not None and not self.store.is_empty:
-            yield from pieces(whole)
-
-    def _rewrite(self, change: Callable[[Box], tuple[NDArray[Any], NDArray[np.uint8]]], box: Box) -> Iterator[float]:
-        """Change labels and status in pieces, in a worker; yields how far it is."""
+        They are kept on disk where there is a store; nothing before can be undone any more.
+        """
         parts = list(pieces(box))
 
         def written() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
@@ -317,19 +318,15 @@ class Document(ABC):
                 self._put(part, labels, status)
                 yield part, labels, status
 
-        for number, _ in enumerate(self._keep(written()), start=1):
-            yield 0.9 * number / len(parts)
-        self._count_again()
-        yield 1.0
-
-    def _keep(self, parts: Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]) -> Iterator[None]:
-        """Keep what is filled in, on disk where there is a store; nothing before can be undone any more."""
-        if self.store is not None:
-            yield from self.store.replace(parts)
-            return
-        self._journal.seal()
-        for _ in parts:
-            yield
+        if self.store is None:
+            self._journal.seal()
+        kept = written() if self.store is None else self.store.replace(written())
+        try:
+            for number, _ in enumerate(kept, start=1):
+                self.filled = number / len(parts)
+                yield self.filled
+        finally:
+            self._count_up()
 
 
 def bind_undo_keys(layer: Labels, undo: Callable[[], object] | None, redo: Callable[[], object] | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.correction import Incoming, find_label_pairs, fit_labels, import_labels, read_labels
 from napari_unet.errors import UNetError
 from napari_unet.gui.document import kind_of
-from napari_unet.gui.in_pieces import changed_in_pieces
+from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.layers import label_shape
 from napari_unet.gui.offers import Offers, path_of, tell_pairs
 from napari_unet.gui.origin import origin_of
@@ -207,7 +207,7 @@ class Importing:
         `done` is called at its end, with how it can be taken back.
         """
         bench = self._workbench
-        document = bench.ensure_document()
+        document = bench.documents.ensure()
         if document is None:
             return False
         if document.store is not None and document.store.read_only:
@@ -230,13 +230,16 @@ class Importing:
 
     def _fill_in_pieces(self, document: Document, found: Incoming, as_truth: bool, done: Callable[[str], None]) -> None:
         bench = self._workbench
-        take = partial(document.take_over_in_pieces, found.labels, as_truth=as_truth)
 
-        def end(_: None) -> None:
-            if bench.holds(document):
-                document.corrections += 1
-                document.end_filling()
+        def take() -> Generator[float]:
+            document.corrections += 1
+            return document.take_over_in_pieces(found.labels, as_truth=as_truth)
+
+        def end(whole: bool) -> None:
+            if whole and document in bench.documents:
                 done("")
+            elif not whole:
+                self._session.say(f"{how_far(document)} Import again takes over the rest.")
 
         bench.jobs.start(
             "prediction",
@@ -279,7 +282,10 @@ class Importing:
                 told[here] = found
             elif isinstance(found, Incoming) and here is not None:
                 is_mine = document is not None and bool(document.status.any())
-                told[here] = "was there" if is_mine or not self._fill(found, as_truth, lambda _: None) else "taken"
+                told[here] = "was there" if is_mine else "taken"
+                if not is_mine and self._fill(found, as_truth, lambda _: self._tell_folder(told, as_truth)):
+                    return
+                told[here] = "was there"
             self._tell_folder(told, as_truth)
 
         def on_event(done: int) -> None:

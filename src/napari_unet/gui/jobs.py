@@ -150,7 +150,7 @@ class Jobs:
         shown = running and (kind == "prediction" or session.prediction is JobState.IDLE)
         if isinstance(event, MainThread):
             event.run()
-        if isinstance(event, Progress):
+        if isinstance(event, Progress) and shown:
             session.progress = event.fraction
             session.say(event.message)
         if isinstance(event, FileStarted):

@@ -28,18 +28,18 @@ class KeepingPanel(QWidget):
         super().__init__()
         self._session = workbench.session
         self.restore = button(
-            "Restore the labels", workbench.restore, name="restore",
+            "Restore the labels", workbench.documents.restore, name="restore",
             tooltip="The labels of this image were removed from napari. They are still on disk, with all corrections.",
         )  # fmt: skip
         self.question = wrapped_label("question")
         self.question.setStyleSheet("color: #ff9f0a;")
         self._answers = row(
             button(
-                "Take over", lambda: workbench.answer(take_over=True), name="take_over",
+                "Take over", lambda: workbench.documents.answer(take_over=True), name="take_over",
                 tooltip="Use the corrections on the image as it is now.",
             ),
             button(
-                "Set aside", lambda: workbench.answer(take_over=False), name="set_aside",
+                "Set aside", lambda: workbench.documents.answer(take_over=False), name="set_aside",
                 tooltip="Keep the corrections on disk under another name, and begin anew.",
             ),
             stretch=(1, 1),

@@ -131,7 +131,7 @@ class Offers:
             if pairs and any(one.store is None for one in entries if one.path in {image for image, _ in pairs}):
                 text = tell_pairs(pairs, len(project.images))
                 yield _Offer(("folder", (project.folder, project.kind)), text, self._importing.choose_folder)
-        elif path is not None and not bench.has_corrections():
+        elif path is not None and not bench.documents.has_corrections():
             for _, labels in find_label_pairs([path]):
                 text = f"There are labels for this image: {labels.name}."
                 yield _Offer(("file", labels), text, partial(self._importing.choose_file, labels))

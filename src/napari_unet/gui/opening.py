@@ -92,7 +92,7 @@ class Opening:
 
     def _put_away(self, images: list[Image]) -> None:
         for image in images:
-            if self._workbench.has_labels(image):
+            if self._workbench.documents.has_labels(image):
                 image.visible = False  # its labels live with it
             else:
                 self._workbench.viewer.layers.remove(image)

@@ -104,7 +104,8 @@ class Projects:
         if not opened:
             return False
         self._remember(project, image)
-        if bench.document is None and not bench.has_corrections() and bench.problem is None and bench.model is not None:
+        is_new = bench.document is None and not bench.documents.has_corrections()
+        if is_new and bench.problem is None and bench.model is not None:
             self._segment(image)
         return True
 
@@ -151,7 +152,7 @@ class Projects:
             if self._session.prediction is JobState.IDLE:
                 bench.segmenting.segment()
             return
-        document = bench.ensure_document()
+        document = bench.documents.ensure()
         if document is not None and document.labels.shape == ahead[2].labels.shape:
             document.fill(ahead[2].labels, tuple(slice(0, n) for n in document.labels.shape))
             bench.say_next()
@@ -162,7 +163,7 @@ class Projects:
         """Remove the layers of an image and its labels; they are saved."""
         layers = self._workbench.viewer.layers
         images = [one for one in image_layers(layers) if origin_of(one).path == str(image)]
-        labels = [layer for one in images for layer in self._workbench.labels_of(one)]
+        labels = [layer for one in images for layer in self._workbench.documents.labels_of(one)]
         for layer in [*images, *labels]:  # the image first: labels that go alone are kept for Restore
             if layer in layers:
                 layers.remove(layer)

@@ -70,7 +70,7 @@ class Results:
         table = self._measuring(document)
 
         def take_over(found: Table) -> None:
-            if not self._workbench.holds(document):
+            if document not in self._workbench.documents:
                 return
             document.layers[0].features = as_features(found)
             count = len(found.get("id", found.get("class", ())))

@@ -16,7 +16,7 @@ import numpy as np
 from napari_unet.errors import PredictionError, UNetError
 from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth
-from napari_unet.gui.in_pieces import changed_in_pieces
+from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.inputs import lazy
 from napari_unet.gui.jobs import CANCELLED
 from napari_unet.gui.layers import label_shape, view_box
@@ -46,9 +46,18 @@ _GOES_ON = "Cancelled. What is done is kept: Segment {} goes on there."
 
 @dataclass(frozen=True, eq=False)
 class _Cancelled:
-    """What a prediction has finished that was cancelled: where, counted in its box, and the labels; None: nothing."""
+    """What there is of a prediction that was cancelled.
 
-    finished: tuple[dict[str, slice], NDArray[np.int32]] | None
+    Attributes
+    ----------
+    finished : tuple of dict and ndarray, or None
+        Where it is finished, counted in its box, and the labels; None: nowhere.
+    is_predicted : bool
+        Whether all of it was predicted: it was cancelled while it was taken over.
+    """
+
+    finished: tuple[dict[str, slice], NDArray[np.int32]] | None = None
+    is_predicted: bool = False
 
 
 class Segmenting:
@@ -81,7 +90,7 @@ class Segmenting:
             except UNetError as error:
                 session.say(str(error), problem=True)
                 return
-        document = bench.ensure_document()
+        document = bench.documents.ensure()
         if document is None:
             return
         box = self.box(scope)
@@ -99,7 +108,7 @@ class Segmenting:
                 self._begun = (box, out) if isinstance(result, _Cancelled) else None
             if isinstance(result, _Cancelled):
                 self._leave(document, box, result, scope)
-            elif not self._workbench.holds(document):
+            elif document not in self._workbench.documents:
                 self._session.say("The layer was removed while it was segmented. Choose an image and segment again.")
             else:
                 self._take_over(result, document, model, box, in_pieces=in_pieces)
@@ -109,14 +118,17 @@ class Segmenting:
         def run(stop: StopFlag) -> Generator[Any, None, Prediction | _Cancelled]:
             axes = document.pixels[1]
             try:
-                result = yield from self.predict(document, model, box, stop, maps=voxels <= MOST_VOXELS, out=out)
+                result = yield from self.predict(
+                    document, model, box, stop, maps=voxels <= MOST_VOXELS, out=out, reuse=in_pieces
+                )
             except PredictionError:
                 if in_pieces or not stop.is_set():
                     raise
                 return _Cancelled(finished_part(out, axes, model.spec.spatial_dims))
             if in_pieces:
                 fill = partial(document.fill_in_pieces, result.labels, box)
-                yield from changed_in_pieces(document, fill, "Taking over the labels", stop)
+                if not (yield from changed_in_pieces(document, fill, "Taking over the labels", stop)):
+                    return _Cancelled(is_predicted=True)
             if isinstance(out, Path):
                 result = result if in_pieces else replace(result, labels=np.asarray(result.labels))
                 rmtree(out, ignore_errors=True)
@@ -133,9 +145,7 @@ class Segmenting:
     def _take_over(self, result: Prediction, document: Document, model: Model, box: Box, *, in_pieces: bool) -> None:
         """Put what was predicted into the labels, and keep its maps."""
         tuning = self._workbench.tuning
-        if in_pieces:
-            document.end_filling()
-        else:
+        if not in_pieces:
             document.fill(result.labels, box)
         self._session.segmented = True
         self._provenance[document] = result.provenance
@@ -168,8 +178,9 @@ class Segmenting:
         *,
         maps: bool = False,
         out: Path | InMemory | None = None,
+        reuse: bool = False,
     ) -> Generator[Any, None, Prediction]:
-        """Return the work of predicting a box of a document; run it in a job. `out` as for `iter_predict`."""
+        """Return the work of predicting a box of a document; run it in a job. `out`, `reuse`: see `iter_predict`."""
         pixels, axes = document.pixels
         config = self._workbench.choosing.predict_config()
         if model is not self._workbench.model:  # another one has thresholds of its own
@@ -183,6 +194,7 @@ class Segmenting:
             config=config,
             return_maps=maps,
             out=out,
+            reuse=reuse,
             stop=stop,
         )
         return result
@@ -216,8 +228,11 @@ class Segmenting:
 
     def _leave(self, document: Document, box: Box, cancelled: _Cancelled, scope: Scope) -> None:
         """Take over what was finished of a prediction that was cancelled, as one undoable step."""
-        if not self._workbench.holds(document):
+        if document not in self._workbench.documents:
             self._session.say(CANCELLED)
+            return
+        if cancelled.is_predicted:
+            self._session.say(f"{how_far(document)} Segment {scope.value} takes over the rest.")
             return
         goes_on = f"Segment {scope.value} goes on where it stopped."
         if cancelled.finished is None:

@@ -266,7 +266,7 @@ class Tuning:
             return relabel(maps.values, maps.model.spec, config, axes=maps.axes, scale=maps.scale)
 
         def take_over(labels: NDArray[np.int32]) -> None:
-            if bench.holds(maps.document) and not self._timer.is_waiting:
+            if maps.document in bench.documents and not self._timer.is_waiting:
                 maps.document.fill(labels, maps.box)
                 self._take_rim_down()
                 bench.segmenting.tell_result(maps.document, maps.model.spec)

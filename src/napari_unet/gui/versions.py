@@ -9,14 +9,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from napari_unet.correction import LabelVersion, keep_version, list_versions, open_version
-from napari_unet.gui.in_pieces import changed_in_pieces
+from napari_unet.correction import LabelVersion, iter_keep_version, keep_version, list_versions, open_version
+from napari_unet.errors import StoreError
+from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 from napari_unet.models import list_models, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
     from threading import Event as StopFlag
 
@@ -120,22 +121,26 @@ class Versions:
             return
         found: list[LabelVersion] = []
 
-        def write() -> Iterator[float]:
-            yield 0.0
-            found.append(keep_version(store.path, document.proposed, name, checked=document.counts()[0]))
+        def write() -> Generator[float]:
+            kept = yield from iter_keep_version(store.path, document.proposed, name, checked=document.counts()[0])
+            found.append(kept)
+
+        def run(stop: StopFlag) -> Generator[Any]:
+            if not (yield from changed_in_pieces(document, write, what, stop)):
+                raise StoreError("The labels were not kept.")
 
         def done(_: None) -> None:
-            if bench.holds(document):
-                document.end_filling()
+            if document in bench.documents:
                 self._of(document)[name] = _Kept(found[0], None, _own(model, name))
                 self._session.versions = self.offered()
 
         what = f"Keeping the labels of {name!r}"
         bench.jobs.start(
             "prediction",
-            lambda stop: changed_in_pieces(document, write, what, stop),
+            run,
             on_result=done,
             message=f"{what}...",
+            cancelled="Cancelled. The labels are as they were.",
             then=then,
         )
 
@@ -144,18 +149,17 @@ class Versions:
         present, present_name = bench.model, session.model
         whole = tuple(slice(0, n) for n in document.shape)
 
-        def fill() -> Iterator[float]:
-            yield from document.fill_in_pieces(open_version(kept.version, document.shape), whole)
+        def fill() -> Generator[float]:
+            return document.fill_in_pieces(open_version(kept.version, document.shape), whole)
 
-        def run(stop: StopFlag) -> Generator[Any, None, Model]:
+        def run(stop: StopFlag) -> Generator[Any, None, Model | None]:
             model = kept.model if kept.model is not None else load_model(name)
-            yield from changed_in_pieces(document, fill, f"Going back to {name!r}", stop)
-            return model
+            return model if (yield from changed_in_pieces(document, fill, f"Going back to {name!r}", stop)) else None
 
-        def show(model: Model) -> None:
-            if bench.holds(document):
-                document.end_filling()
-            if bench.document is document:
+        def show(model: Model | None) -> None:
+            if model is None:
+                session.say(f"{how_far(document)} Press Back again to go all the way.")
+            elif bench.document is document:
                 bench.choosing.use(model, name)
                 session.say(f"{_BACK.format(name)} In an image of this size it cannot be taken back with Control-Z.")
 

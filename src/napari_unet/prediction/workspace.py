@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from napari_unet.prediction.components import Box
     from napari_unet.prediction.runner import TileRunner
 
-__all__ = ["Workspace", "fingerprint", "free_memory_of_host", "map_bytes"]
+__all__ = ["Workspace", "fingerprint", "finished", "free_memory_of_host", "map_bytes"]
 
 _IN_MEMORY = 2**26
 """Maps with more bytes are kept on disk while labels are written to disk: 64 MiB, so that memory stays flat."""
 
 _CHUNKS = {2: (1024, 1024), 3: (32, 256, 256)}
+_ATTRIBUTE = "napari-unet"
 _BLOCK = 2**22
 """Voxels that labels are made of at once."""
 
@@ -167,11 +168,12 @@ class Workspace:
             temporary.write_text(json.dumps({"key": self._key, **asdict(self.state)}))
             temporary.replace(self._folder / "state.json")
 
-    def finish(self) -> Any:
+    def finish(self, provenance: dict[str, Any]) -> Any:
         """Put the labels under their final name and clear away the rest; return the labels."""
         if self._final is not None and self._folder is not None:
             import zarr
 
+            self.labels.attrs[_ATTRIBUTE] = {"key": self._key, "provenance": provenance}
             old = self._folder / "old"
             if self._final.exists():
                 self._final.replace(old)
@@ -229,6 +231,20 @@ class Workspace:
     def _shape_of_image(self) -> tuple[int, ...]:
         lengths = dict(zip("TZYX", self.shape, strict=True))
         return tuple(lengths[letter] for letter in self._axes)
+
+
+def finished(out: Any, key: str) -> tuple[Any, dict[str, Any]] | None:
+    """Return the labels under a path and their provenance, where a prediction with this key has finished them."""
+    if not isinstance(out, str | Path):
+        return None
+    import zarr
+
+    try:
+        labels = zarr.open_array(out, mode="r+")
+        found: Any = labels.attrs[_ATTRIBUTE]
+        return (labels, found["provenance"]) if found["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def fingerprint(image: Any, network: UNet, *settings: Any) -> str:

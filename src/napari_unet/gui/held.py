@@ -1,0 +1,104 @@
+"""Labels and status as they were left, read back piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.correction import pieces
+from napari_unet.gui.room import fits, zeros_in_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.correction import Box, Store
+
+__all__ = ["Held", "at_once", "read_back"]
+
+_READING = 0.7
+"""Of the time that it takes; the rest is counting."""
+
+
+@dataclass
+class Held:
+    """What a document holds of an image.
+
+    Attributes
+    ----------
+    labels : ndarray of int32
+    status : ndarray of uint8
+        `Status` per voxel, in the shape of the labels.
+    is_large : bool
+        Whether they are in a file instead of memory.
+    found : object
+        What the document has counted in them.
+    """
+
+    labels: NDArray[np.int32]
+    status: NDArray[np.uint8]
+    is_large: bool
+    found: Any = None
+
+    def zeros(self, dtype: Any) -> NDArray[Any]:
+        """Return another array of the same shape, in memory or in a file as the others are."""
+        return _zeros(self.labels.shape, dtype, self.is_large)
+
+
+def read_back(
+    shape: tuple[int, ...],
+    store: Store | None,
+    begin: Callable[[Held], Any],
+    count: Callable[[Held, Box], None],
+) -> Generator[float, None, Held]:
+    """Return the work of reading labels and status as they were left; empty ones where there are none.
+
+    Yields how far it is, 0 to 1. It may run in a worker.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the labels.
+    store : Store or None
+    begin : callable
+        Returns what is `found` in labels where nothing was counted yet.
+    count : callable
+        Takes up what is in a part of them.
+    """
+    large = not fits(shape)
+    if store is None or store.is_empty:
+        held = Held(_zeros(shape, np.int32, large), _zeros(shape, np.uint8, large), large)
+        held.found = begin(held)
+        return held
+    reading = store.iter_load(lambda size, dtype: _zeros(size, dtype, large))
+    while True:
+        try:
+            fraction = next(reading)
+        except StopIteration as done:
+            labels, status = done.value
+            break
+        yield _READING * fraction
+    held = Held(labels, status, large)
+    held.found = begin(held)
+    parts = list(pieces(tuple(slice(0, n) for n in shape)))
+    for number, part in enumerate(parts, start=1):
+        count(held, part)
+        yield _READING + (1 - _READING) * number / len(parts)
+    return held
+
+
+def at_once(reading: Generator[float, None, Held]) -> Held:
+    """Do all of the reading."""
+    while True:
+        try:
+            next(reading)
+        except StopIteration as done:
+            held: Held = done.value
+            return held
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any, large: bool) -> NDArray[Any]:
+    return zeros_in_file(shape, dtype) if large else np.zeros(shape, dtype)
