@@ -1,17 +1,17 @@
 """Whether the window stays awake: gaps of its event loop while one paints and the network learns, and what tools take.
 
-    python benchmarks/responsiveness.py [--side 2048] [--seconds 15] [--rounds 2] [--outline]
+    python benchmarks/responsiveness.py [--side 2048] [--seconds 15] [--rounds 2] [--outline] [--propose]
 
 On the real napari window (without a display: under ``xvfb-run -a -s "-screen 0 1280x1024x24"``) with the sample of
 nuclei, repeated to the side. A timer of 1 ms tells how long the event loop was away: at rest; while strokes are
 painted, a move of the mouse every 16 ms; and both again while a training runs in the background. The phases take turns.
 Prints median, 99th percentile and longest gap in ms, and the 99th percentile against the same without training. What
-the window costs by itself is told by the same strokes on a plain labels layer, which only napari knows of. Then the
-time from a move of the mouse to the outline of *Propose* on the screen, and the time from a move of the slider of the
-foreground threshold to the outline at the moved threshold, the whole image in view: by the clock, and of a core. The
-first move makes the layer.
+the window costs by itself is told by the same strokes on a plain labels layer, which only napari knows of. Then, the
+whole image in view, the time from a move of the slider of the foreground threshold to the outline at the moved
+threshold (the first move makes the layer), and the time from a move of the mouse to the outline of *Propose* on the
+screen: by the clock, and of a core, beside that of the same canvas drawn anew by itself.
 
-With --outline only the last is measured.
+With --outline or --propose only that is measured.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from qtpy.QtCore import QEvent, QPointF, Qt, QThreadPool, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+from skimage.measure import regionprops
 
 from napari_unet.gui.demo import ScriptedUser
 from napari_unet.gui.session import JobState
@@ -49,8 +50,11 @@ STROKE = 24
 VIEW = 256
 """Pixels of the image that are looked at while painting."""
 
+PLACES = 40
+"""Where in the image something is proposed."""
+
 LATE_MS = 1000
-"""A move of the mouse that has shown nothing after this long was over nothing."""
+"""What has not been drawn after this long is not waited for."""
 
 
 class Gaps:
@@ -190,27 +194,63 @@ def stop_training(user: ScriptedUser) -> None:
         user.press("keep_old")
 
 
-def preview_times(user: ScriptedUser) -> list[float]:
-    """Return how long the outline of a missed object took, from the move of the mouse until it was drawn."""
+def preview_times(user: ScriptedUser) -> dict[str, NDArray[Any]]:
+    """Return how long outlines of missed objects took, from the move of the mouse until they were drawn.
+
+    In ms, for each of some places all over the image, which is in view as a whole: by the clock and of a core, for what
+    is computed alone, for all until the outline is drawn, and for the same canvas drawn anew by itself.
+    """
     document, proposing = user.document, user.panel.workbench.correcting.proposing
-    seen = document.labels[:VIEW, :VIEW].copy()
-    points = [np.argwhere(seen == n).mean(0) for n in np.unique(seen) if n]
+    side = document.shape[-1]
+    size = user.panel.workbench.object_size or user.panel.workbench.spec.object_diameter_px
+    found = regionprops(document.labels)
+    inner = [one.coords[np.abs(one.coords - one.centroid).sum(1).argmin()] for one in found]
+    shuffled = [inner[n] for n in np.random.default_rng(0).permutation(len(inner))]
     document.clear()
+    user.look_at(slice(0, side), slice(0, side))
     user.use_tool("propose")
-    times = []
-    for point in points:
-        if not (point > 4).all() or not (point < VIEW - 4).all():
+    user.pause(1000)
+    times: dict[str, list[Any]] = {"computed": [], "drawn": [], "anew": []}
+    for point in shuffled:
+        start, used = time.perf_counter(), time.process_time()
+        proposal = document.propose(tuple(point), dims=2, object_diameter_px=size)
+        if proposal is None or not proposal.mask.any():
             continue
-        before = proposing.proposal
+        times["computed"].append((1000 * (time.perf_counter() - start), 1000 * (time.process_time() - used)))
         user.pause(60)  # a move that follows another within 10 ms is dropped
-        start = time.perf_counter()
-        send_mouse(user, QEvent.Type.MouseMove, point, held=False)
-        while proposing.proposal is before and 1000 * (time.perf_counter() - start) < LATE_MS:
-            QApplication.processEvents()
-        user._canvas.repaint()
-        if proposing.proposal is not before and proposing.proposal is not None:
-            times.append(1000 * (time.perf_counter() - start))
-    return times
+        before = proposing.proposal
+        move = partial(send_mouse, user, QEvent.Type.MouseMove, point, held=False)
+        times["drawn"].append(time_until_drawn(user, move, lambda seen=before: proposing.proposal is not seen))
+        times["anew"].append(draw_anew(user))
+        if len(times["anew"]) == PLACES:
+            break
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def time_until_drawn(
+    user: ScriptedUser, act: Callable[[], object], shows: Callable[[], bool] = lambda: True
+) -> tuple[float, float]:
+    """Do something, and return after how many ms the canvas was drawn that shows it: by the clock, and of a core."""
+    draws: list[Any] = []
+    events = user.viewer.window._qt_viewer.canvas._scene_canvas.events
+
+    def on_draw(event: Any) -> None:
+        if shows():
+            draws.append(event)
+
+    events.draw.connect(on_draw, position="last")
+    start, used = time.perf_counter(), time.process_time()
+    act()
+    while not draws and 1000 * (time.perf_counter() - start) < LATE_MS:
+        QApplication.processEvents()
+    took = 1000 * (time.perf_counter() - start), 1000 * (time.process_time() - used)
+    events.draw.disconnect(on_draw)
+    return took
+
+
+def draw_anew(user: ScriptedUser) -> tuple[float, float]:
+    """Return the time that it takes to draw the canvas by itself."""
+    return time_until_drawn(user, user.viewer.window._qt_viewer.canvas._scene_canvas.update)
 
 
 def outline_times(user: ScriptedUser) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -225,19 +265,11 @@ def outline_times(user: ScriptedUser) -> tuple[NDArray[Any], NDArray[Any]]:
         user.choose("scope", user.panel.segment.scope.itemText(0))
         user.press("segment")
         wait(user, lambda: user.session.prediction is JobState.IDLE and user.panel.workbench.tuning.follows_at_once)
-    slider, scene = user.panel.segment.settings.foreground, user.viewer.window._qt_viewer.canvas._scene_canvas
-    draws: list[Any] = []
-    scene.events.draw.connect(draws.append, position="last")
+    slider = user.panel.segment.settings.foreground
     moved, still = [], []
     for value in (*range(30, 60), *range(58, 29, -1)):
-        for times, act in ((moved, partial(slider.setValue, value)), (still, scene.update)):
-            draws.clear()
-            start, used = time.perf_counter(), time.process_time()
-            act()
-            while not draws and 1000 * (time.perf_counter() - start) < LATE_MS:
-                QApplication.processEvents()
-            times.append((1000 * (time.perf_counter() - start), 1000 * (time.process_time() - used)))
-    scene.events.draw.disconnect(draws.append)
+        moved.append(time_until_drawn(user, partial(slider.setValue, value)))
+        still.append(draw_anew(user))
     wait(user, lambda: QThreadPool.globalInstance().activeThreadCount() == 0)  # the objects of the last threshold
     return np.array(moved), np.array(still)
 
@@ -254,6 +286,23 @@ def print_outline_times(user: ScriptedUser) -> None:
     )
 
 
+def print_preview_times(user: ScriptedUser) -> None:
+    """Measure and print them."""
+    times = preview_times(user)
+    print(
+        f"\nPropose, at {PLACES} places of the image, all of it in view: ms by the clock, median and longest; of a core"
+    )
+    for name, what in (
+        ("drawn", "from the move of the mouse until the outline is drawn"),
+        ("computed", "computing it alone"),
+        ("anew", "the same canvas drawn anew by itself"),
+    ):
+        (wall, core), (longest, _) = np.median(times[name], 0), times[name].max(0)
+        print(f"{what:54} {wall:8.1f} {longest:8.1f} {core:8.1f}")
+    first = times["drawn"][0]
+    print(f"{'the first of them, until it is drawn':54} {first[0]:8.1f} {'':8} {first[1]:8.1f}")
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -261,12 +310,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--outline", action="store_true", help="measure the outline at a moved threshold alone")
+    parser.add_argument("--propose", action="store_true", help="measure the outline of Propose alone")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         os.environ[HOME_VARIABLE] = folder
         user = open_window(Path(folder) / "pictures", options.side)
-        if options.outline:
-            print_outline_times(user)
+        if options.outline or options.propose:
+            if options.outline:
+                print_outline_times(user)
+            if options.propose:
+                print_preview_times(user)
             user.panel.workbench.close()
             user.viewer.close()
             return
@@ -284,11 +337,7 @@ def main() -> None:
             alone = np.percentile(results[name.removesuffix(", training")].milliseconds, 99)
             print(f"{name:36} {np.median(values):8.1f} {high:8.1f} {values.max():8.1f} {high / alone:11.2f}")
         print_outline_times(user)
-        times = preview_times(user)
-        print(
-            f"\nPropose, from the move of the mouse to the outline: median {np.median(times):.1f} ms, "
-            f"longest {max(times):.1f} ms, of {len(times)}"
-        )
+        print_preview_times(user)
         user.panel.workbench.close()
         user.viewer.close()
 

@@ -1,7 +1,11 @@
 """The click tools in the canvas, with mouse and keys: what each does, and that it is one step of undo."""
 
+from math import prod
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils.key_bindings import coerce_keybinding
@@ -11,6 +15,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_unet.gui.highlight import _around
 from napari_unet.gui.session import Tool
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
 
@@ -260,6 +265,48 @@ def test_propose_outlines_grows_shrinks_and_accepts(start):
     user.until(lambda: not user.panel.workbench.correcting.proposing.is_waiting)
     user.click((31, 27))
     assert "Nothing stands out" in user.says
+
+
+def test_the_outline_of_propose_follows_the_mouse_without_moving_its_layer(user):
+    """A layer that is moved or gets other data costs ten times as much: the outline would lag behind the mouse."""
+    use(user, Tool.PROPOSE)
+    layer = user.viewer.layers["highlight"]
+    assert not outlined(user).any()
+    user.hover(DISC)
+    assert outlined(user)[DISC]
+    slow = []
+    for name in ("data", "translate", "visible"):
+        getattr(layer.events, name).connect(slow.append)
+    user.hover(OTHER)
+    assert outlined(user)[OTHER]
+    assert not outlined(user)[DISC]
+    user.hover(CORNER)
+    assert outlined(user)[CORNER]
+    user.viewer.layers.selection.active = user.document.editable
+    assert not slow
+    use(user, Tool.DELETE)
+    assert not layer.visible, "drawing nothing costs something, too"
+    use(user, Tool.PROPOSE)
+    user.hover(OTHER)
+    assert layer.visible
+    assert outlined(user)[OTHER]
+
+
+@given(st.data())
+def test_the_layer_of_the_outline_is_around_it_and_not_too_large(data):
+    shape = [data.draw(st.integers(1, n)) for n in (3, 90, 40_000, 40_000)]
+    box = []
+    for n, most in zip(shape, (1, 90, 300, 300), strict=True):
+        start = data.draw(st.integers(0, n - 1))
+        box.append(slice(start, data.draw(st.integers(start + 1, min(n, start + most)))))
+    window = _around(tuple(box), shape)
+    sides = [w.stop - w.start for w in window]
+    assert all(w.start <= b.start and b.stop <= w.stop for w, b in zip(window, box, strict=True))
+    assert all(w.start >= -8 and w.stop <= n + 8 for w, n in zip(window, shape, strict=True))
+    assert window[0] == box[0]
+    assert prod(sides) <= max(2100**2, sides[1] * 300**2)
+    if box[1].stop - box[1].start == 1 and max(shape[2:]) <= 2048:
+        assert window == (*box[:2], *(slice(-8, n + 8) for n in shape[2:])), "all of the plane"
 
 
 def test_propose_without_maps_follows_the_image(user):

@@ -129,6 +129,7 @@ def propose(
     reach, most = _REACH[dims]
     if object_diameter_px is not None:
         reach = int(min(most, max(reach, 2 * object_diameter_px)))
+        most = min(most, 2 * reach)
     while True:
         box = _window(here, labels.shape, reach, dims)
         start = tuple(c - s.start for c, s in zip(here, box, strict=True))
@@ -191,7 +192,7 @@ def _from_map(values: NDArray[np.float32], start: tuple[int, ...]) -> tuple[NDAr
 def _from_image(values: NDArray[np.float32], start: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return intensities, smoothed, such that the object is bright, and the levels to look at."""
     smooth = ndi.gaussian_filter(np.nan_to_num(values, posinf=0, neginf=0), [0] * (values.ndim - 2) + [1.0, 1.0])
-    ground = float(np.median(smooth))
+    ground = float(np.median(smooth[..., ::2, ::2]))
     if smooth[start] < ground:
         smooth, ground = -smooth, -ground
     return smooth, np.linspace(ground, float(smooth[start]), _LEVELS)
@@ -252,20 +253,17 @@ def _chain(
     box: Box,
     shape: tuple[int, ...],
 ) -> tuple[NDArray[np.uint8], list[int], list[bool]]:
-    """Return in how many components a voxel lies, their areas from the outside in, and which are cut by the window."""
+    """Return in how many components a voxel lies, their areas from the outside in, and which are cut by the window.
+
+    From the inside out, so that only as much is looked at as they are large; what is around one that is cut is cut.
+    """
     depth = np.zeros(values.shape, np.uint8)
     areas: list[int] = []
     cut: list[bool] = []
-    crop = tuple(slice(0, n) for n in values.shape)
-    for level in levels[:-1]:
-        components, _ = ndi.label(values[crop] >= level)
-        number = components[tuple(c - s.start for c, s in zip(start, crop, strict=True))]
-        if not number:
-            break
-        inside = components == number
-        tight = ndi.find_objects(inside.view(np.uint8))[0]
-        crop = tuple(slice(s.start + t.start, s.start + t.stop) for s, t in zip(crop, tight, strict=True))
-        depth[crop][inside[tight]] += 1
+    crop: Box = tuple(slice(c, c + 1) for c in start)
+    for level in levels[-2::-1]:
+        crop, inside = _component(values, level, start, crop)
+        depth[crop] += inside
         areas.append(int(np.count_nonzero(inside)))
         cut.append(
             any(
@@ -273,4 +271,31 @@ def _chain(
                 for s, b, n in zip(crop[-2:], box[-2:], shape[-2:], strict=True)
             )
         )
-    return depth, areas, cut
+        if cut[-1]:
+            break
+    return depth, areas[::-1], cut[::-1]
+
+
+def _component(
+    values: NDArray[np.float32], level: float, start: tuple[int, ...], inner: Box
+) -> tuple[Box, NDArray[np.bool_]]:
+    """Return the component above a level that contains a point: its box, and where in it it is.
+
+    `inner` is a box that it fills: that of the level above.
+    """
+    crop = inner
+    while True:
+        crop = tuple(
+            slice(max(0, s.start - 4 - (s.stop - s.start) // 2), min(n, s.stop + 4 + (s.stop - s.start) // 2))
+            for s, n in zip(crop, values.shape, strict=True)
+        )
+        components, _ = ndi.label(values[crop] >= level)
+        inside = components == components[tuple(c - s.start for c, s in zip(start, crop, strict=True))]
+        (tight,) = ndi.find_objects(inside.view(np.uint8))
+        found = tuple(slice(s.start + t.start, s.start + t.stop) for s, t in zip(crop, tight, strict=True))
+        is_whole = all(
+            (f.start > c.start or c.start == 0) and (f.stop < c.stop or c.stop == n)
+            for f, c, n in zip(found, crop, values.shape, strict=True)
+        )
+        if is_whole:
+            return found, inside[tight]

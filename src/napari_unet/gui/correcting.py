@@ -122,6 +122,8 @@ class Correcting:
         selection.active = layer
         self._end_tool()
         self._session.tool = tool
+        if tool is Tool.PROPOSE and isinstance(document, ObjectDocument):
+            self.proposing.begin(document)
         layer.mode = _MODES[tool]
         if _MODES[tool] == "pick":
             layer.cursor = "circle" if tool in _STATUS_BRUSHES else "cross"

@@ -8,7 +8,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from napari_unet.gui.object_document import ObjectDocument
-from napari_unet.gui.session import Tool
+from napari_unet.gui.session import Scope, Tool
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -39,6 +39,7 @@ class Proposing:
         self._walked = False
         self.proposal: Proposal | None = None
         """What is outlined."""
+        self._moved = False
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_THROTTLE_MS)
@@ -47,15 +48,21 @@ class Proposing:
     @property
     def is_waiting(self) -> bool:
         """Whether the outline is still to follow the mouse."""
-        return bool(self._timer.isActive())
+        return self._moved
+
+    def begin(self, document: ObjectDocument) -> None:
+        """Get ready to outline something in the view: the tool was taken."""
+        if self._workbench.viewer.dims.ndisplay == 2:
+            self._highlight.prepare(document.editable, self._workbench.segmenting.box(Scope.VIEW))
 
     def on_move(self, layer: Labels, event: Any) -> None:
         """Follow the mouse, not faster than one can see."""
         if self._session.tool is not Tool.PROPOSE or len(event.dims_displayed) != 2:
             return
         self._point = tuple(int(c) for c in np.rint(layer.world_to_data(event.position)))
+        self._moved = True
         if not self._timer.isActive():
-            self._timer.start()
+            self._look()
 
     def on_wheel(self, _: Labels, event: Any) -> None:
         """Walk through the outlines with Shift and the wheel."""
@@ -73,24 +80,34 @@ class Proposing:
 
     def accept(self, document: ObjectDocument, point: tuple[int, ...]) -> int | None:
         """Make an object of what is outlined at a point and return its number, None if nothing is."""
-        self._timer.stop()
+        self._moved = False
         self._look_at(document, point)
         proposal = self.proposal
-        self.end()
+        self._forget()
         return document.accept(proposal) if proposal is not None else None
 
     def end(self) -> None:
-        """Outline nothing."""
+        """Outline nothing: the tool is put away."""
         self._timer.stop()
+        self._moved = False
+        self._forget()
+        self._highlight.rest()
+
+    def _look(self) -> None:
+        """Follow the mouse, where it has moved; the next look is some time later."""
+        document = self._workbench.document
+        if not self._moved:
+            return
+        self._moved = False
+        if self._session.tool is Tool.PROPOSE and isinstance(document, ObjectDocument) and self._point is not None:
+            self._look_at(document, self._point)
+            self._timer.start()
+
+    def _forget(self) -> None:
         self._walked = False
         if self.proposal is not None:
             self.proposal = None
-            self._highlight.hide()
-
-    def _look(self) -> None:
-        document = self._workbench.document
-        if self._session.tool is Tool.PROPOSE and isinstance(document, ObjectDocument) and self._point is not None:
-            self._look_at(document, self._point)
+            self._highlight.clear()
 
     def _look_at(self, document: ObjectDocument, point: tuple[int, ...]) -> None:
         self._point = point
@@ -103,7 +120,7 @@ class Proposing:
         size = self._workbench.object_size or (spec.object_diameter_px if spec is not None else None)
         found = document.propose(point, dims=3 if body else 2, object_diameter_px=size) if inside else None
         if found is None:
-            self.end()
+            self._forget()
             return
         self.proposal = found
         self._show()
