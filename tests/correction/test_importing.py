@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage as ndi
 
 from napari_unet import Status, write_labels
 from napari_unet.correction import (
     Project,
+    filling,
     find_label_pairs,
     fit_labels,
     identify,
@@ -148,6 +152,17 @@ def test_a_mask_becomes_objects_piece_by_piece_and_frame_by_frame():
     assert fit_labels(np.stack([mask] * 3), (3, 60, 30), "TYX", name="film").count == 6
     one = fit_labels(np.where(TWO == 2, 2, 0), TWO.shape, "YX", name="one")
     assert (one.count, one.note) == (1, "")
+
+
+@given(arrays(bool, st.tuples(*[st.integers(1, 5)] * 3)), st.integers(1, 40), st.sampled_from(["ZYX", "TYX"]))
+def test_a_mask_is_parted_in_pieces_as_in_one(mask, piece, axes):
+    expected = fit_labels(mask, mask.shape, axes, name="mask")
+    with patch.object(filling, "_PIECE", piece):
+        found = fit_labels(mask, mask.shape, axes, name="mask", make=np.zeros)
+    assert found.count == expected.count
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    if axes == "ZYX":
+        np.testing.assert_array_equal(found.labels, ndi.label(mask)[0])
 
 
 def test_classes_are_values_and_a_mask_is_the_first():

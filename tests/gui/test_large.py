@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from scipy import ndimage as ndi
 
 from napari_unet.correction import ObjectTable, filling, identity
 from napari_unet.correction.arrays import LabelArrays
+from napari_unet.gui import collecting, documents, importing, learning, object_document, segmenting, versions
 from napari_unet.gui import document as document_module
-from napari_unet.gui import documents, importing, learning, object_document, segmenting, versions
 from napari_unet.gui import held as held_module
 from napari_unet.images import normalize
 
@@ -166,15 +167,20 @@ def test_the_labels_of_a_folder_with_a_large_stack(start, discs, tmp_path, small
     np.testing.assert_array_equal(user.labels, labels)
 
 
-def test_what_cannot_be_taken_over_in_a_large_stack_is_said(stacker, tmp_path):
+def test_a_mask_is_parted_into_its_pieces_across_slices(stacker, tmp_path):
     user = stacker
     mask = np.zeros((5, 64, 64), np.uint8)
-    mask[1:4, 20:30, 20:30] = mask[1:4, 40:50, 40:50] = 255
+    mask[1:4, 20:30, 20:30] = mask[2:, 40:50, 40:50] = 255
+    mask[0, 5:8, 50:60] = 255
     zarr.create_array(tmp_path / "mask.zarr", data=mask, chunks=(1, 64, 64))
     user.panel.workbench.importing.choose_file(tmp_path / "mask.zarr")
-    user.until(lambda: "is a mask" in user.says)
-    assert "a number for each object" in user.says
-    assert not user.session.import_question
+    user.until(lambda: bool(user.session.import_question))
+    assert "its 3 separate pieces become objects" in user.session.import_question
+    user.press("import_truth")
+    user.until(lambda: user.idle and user.says.startswith("Taken over"))
+    np.testing.assert_array_equal(user.labels, ndi.label(mask)[0])
+    assert (user.status == 1).all()
+    assert sorted(user.document.objects) == [1, 2, 3]
 
 
 def test_a_new_model_of_a_large_stack_can_be_taken_back(stacker, contrary):
@@ -224,7 +230,45 @@ def test_a_training_takes_as_many_checked_slices_as_fit(stacker, trainings, monk
     monkeypatch.setattr(learning, "iter_fine_tune", watched)
     user.train()
     assert any(says in one for one in said), said
+    assert any(one.startswith("Looking for what is checked: 40%") for one in said), said
     assert taken == [[0, 2, 4] if room == 3 else [0, 1, 2, 3, 4]]
+
+
+def test_looking_for_what_is_checked_can_be_ended_and_needs_truth(stacker, trainings, monkeypatch):
+    user = stacker
+    user.segment()
+    user.press("train")
+    user.until(lambda: user.idle)
+    assert user.says.startswith("Nothing is checked yet. Draw about ten objects")
+    assert user.session.problem
+    user.use_tool("confirm")
+    user.click((12, 12))
+    user.press("train")
+    user.until(lambda: user.idle)
+    assert user.says.startswith("No background is checked.")
+    # the button ends it before it has begun
+    looked = []
+    core = collecting.look_for_checked
+
+    def slowly(*arguments):
+        for found in core(*arguments):
+            looked.append(found)
+            assert user.stopping.wait(30)
+            yield found
+
+    user.stopping = threading.Event()
+    monkeypatch.setattr(collecting, "look_for_checked", slowly)
+    user.press("train")
+    user.until(lambda: bool(looked))
+    assert user.says == "Looking for what is checked. You can go on correcting."
+    assert not user.button("train").isEnabled()
+    user.press("stop")
+    user.stopping.set()
+    user.until(lambda: user.idle)
+    assert user.says == "Cancelled. Nothing was changed."
+    assert len(looked) < 5
+    assert not user.session.has_preview
+    assert user.button("train").isEnabled()
 
 
 def test_what_was_done_in_a_large_stack_comes_back(stacker, start):

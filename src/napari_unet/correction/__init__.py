@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.queue import Place, are_we_done, doubtful_places, is_good_enough, tell_counts
     from napari_unet.correction.reading import Corrected, read_corrections
     from napari_unet.correction.recents import RecentWork, recent
-    from napari_unet.correction.snapshots import checked_parts, snapshot
+    from napari_unet.correction.snapshots import checked_parts, copy_part, look_for_checked, make_sample, snapshot
     from napari_unet.correction.store import Store
     from napari_unet.correction.through_z import extend_object, interpolate_object
     from napari_unet.correction.tools import cut_object, fill_holes, merge_objects, split_object
@@ -67,7 +67,7 @@ _HOMES = {
     "queue": ["Place", "are_we_done", "doubtful_places", "is_good_enough", "tell_counts"],
     "reading": ["Corrected", "read_corrections"],
     "recents": ["RecentWork", "recent"],
-    "snapshots": ["checked_parts", "snapshot"],
+    "snapshots": ["checked_parts", "copy_part", "look_for_checked", "make_sample", "snapshot"],
     "store": ["Store"],
     "through_z": ["extend_object", "interpolate_object"],
     "tools": ["cut_object", "fill_holes", "merge_objects", "split_object"],
@@ -100,6 +100,7 @@ __all__ = [
     "checked_parts",
     "complete_area",
     "confirm_object",
+    "copy_part",
     "corrections_for",
     "count_pieces",
     "cut_object",
@@ -119,6 +120,8 @@ __all__ = [
     "iter_keep_version",
     "keep_version",
     "list_versions",
+    "look_for_checked",
+    "make_sample",
     "mark",
     "merge_objects",
     "object_box",

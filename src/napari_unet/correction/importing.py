@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import ndimage as ndi
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from napari_unet.annotation import Status
 from napari_unet.correction.edits import IMPORT, Edit, refill
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.correction.arrays import Make
+    from napari_unet.correction.edits import Box
     from napari_unet.correction.identity import ImageIdentity
     from napari_unet.images import OpenedImage
 
@@ -105,8 +108,8 @@ def fit_labels(
     classes : int
         How many classes there are, without the background; 0 (default): they are objects.
     make : callable, optional
-        Gives an array of zeros of a shape and a type, for labels that do not fit into memory (default: in memory). Then
-        they are read in pieces, and a mask is refused.
+        Gives an array of zeros of a shape and a type, for labels that do not fit into memory (default: in memory). They
+        are read in pieces.
 
     Raises
     ------
@@ -123,16 +126,11 @@ def fit_labels(
     parts = list(pieces(tuple(slice(0, n) for n in shape)))
     values = reduce(np.union1d, (_values(np.asarray(given[part]), name) for part in parts))
     change, note = _numbering(values, prod(shape), classes, name)
-    if change is None and make is not None:
-        raise ImageError(
-            f"{name} is a mask, and this image is too large to part it into its pieces. Give labels with a number for "
-            "each object."
-        )
-    if change is None:
-        labels, count = _pieces(np.asarray(given) > 0, axes)
-        note = f"It is a mask: its {count} separate pieces become objects." if count > 1 else ""
-        return Incoming(labels.astype(np.int32), count, note)
     labels = (make or np.zeros)(shape, np.int32)
+    if change is None:
+        count = _part(given, labels, parts, axes)
+        note = f"It is a mask: its {count} separate pieces become objects." if count > 1 else ""
+        return Incoming(labels, count, note)
     for part in parts:
         labels[part] = change(np.asarray(given[part]))
     return Incoming(labels, 1 if note else len(values), note)
@@ -287,14 +285,38 @@ def _take(identity: ImageIdentity, found: Incoming, as_truth: bool, kind: str, *
         store.close()
 
 
-def _pieces(mask: NDArray[np.bool_], axes: str) -> tuple[NDArray[Any], int]:
-    """Part a mask; what follows in time is not one piece."""
-    touching = ndi.generate_binary_structure(mask.ndim, 1)
-    if "T" in axes:
-        frames = np.moveaxis(touching, axes.index("T"), 0)
+def _part(mask: Any, labels: NDArray[np.int32], parts: Sequence[Box], axes: str) -> int:
+    """Give each separate piece of a mask a number, part by part, and return how many there are.
+
+    `labels` is filled in. What follows in time is not one piece. `parts` are in the order of the voxels.
+    """
+    touching = ndi.generate_binary_structure(labels.ndim, 1)
+    time = axes.find("T")
+    if time >= 0:
+        frames = np.moveaxis(touching, time, 0)
         frames[0] = frames[2] = False
-    labels, count = ndi.label(mask, touching)
-    return labels, int(count)
+    total, meetings = 0, [np.zeros((0, 2), np.int64)]
+    for part in parts:
+        found, count = ndi.label(np.asarray(mask[part]) > 0, touching)
+        labels[part] = np.where(found > 0, found + total, 0)
+        for axis, where in enumerate(part):
+            if where.start > 0 and axis != time:
+                before, here = (
+                    labels[(*part[:axis], slice(start, start + 1), *part[axis + 1 :])]
+                    for start in (where.start - 1, where.start)
+                )
+                both = (before > 0) & (here > 0)
+                meetings.append(np.unique(np.stack([before[both], here[both]], axis=1), axis=0))
+        total += count
+    pairs = np.concatenate(meetings)
+    graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(total + 1, total + 1))
+    _, group = connected_components(graph, directed=False)
+    first = np.unique(group, return_index=True)[1]  # numbers follow each other as the first voxels do
+    numbers = np.argsort(np.argsort(first)).astype(np.int32)[group]
+    if len(pairs):
+        for part in parts:
+            labels[part] = numbers[labels[part]]
+    return int(numbers.max())
 
 
 def _sides(shape: Sequence[int]) -> str:

@@ -11,17 +11,17 @@ from napari_unet.annotation import Annotated, Status
 from napari_unet.images import label_axes, to_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.images import Normalization
 
-__all__ = ["checked_parts", "crop_to_checked", "snapshot"]
+__all__ = ["checked_parts", "copy_part", "crop_to_checked", "look_for_checked", "make_sample", "snapshot"]
 
 
-def checked_parts(status: NDArray[np.uint8], axes: str, spatial_dims: int) -> list[tuple[int, ...]]:
-    """Return the planes (t, z) in which something is checked, for 3-D models the volumes (t,).
+def look_for_checked(status: NDArray[np.uint8], axes: str, spatial_dims: int) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Go through the planes (t, z), for 3-D models the volumes (t,), and say whether something is checked in each.
 
     Parameters
     ----------
@@ -31,7 +31,46 @@ def checked_parts(status: NDArray[np.uint8], axes: str, spatial_dims: int) -> li
     spatial_dims : {2, 3}
     """
     known = to_canonical(status, axes)[:, 0]
-    return [where for where in np.ndindex(known.shape[: 4 - spatial_dims]) if (known[where] == Status.CHECKED).any()]
+    for where in np.ndindex(known.shape[: 4 - spatial_dims]):
+        yield where, bool((known[where] == Status.CHECKED).any())
+
+
+def checked_parts(status: NDArray[np.uint8], axes: str, spatial_dims: int) -> list[tuple[int, ...]]:
+    """Return the planes or volumes in which something is checked; the arguments as for `look_for_checked`."""
+    return [where for where, is_checked in look_for_checked(status, axes, spatial_dims) if is_checked]
+
+
+def copy_part(
+    labels: NDArray[Any], status: NDArray[np.uint8], axes: str, where: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Return copies of labels and status of a plane (t, z) or a volume (t,); `axes` are theirs."""
+    volumes, known = (to_canonical(one, axes)[:, 0] for one in (labels, status))
+    return volumes[where].copy(), known[where].copy()
+
+
+def make_sample(
+    image: Any,
+    axes: str,
+    where: tuple[int, ...],
+    copied: tuple[NDArray[Any], NDArray[np.uint8]],
+    *,
+    normalization: Normalization,
+    name: str,
+    object_diameter_px: float | None = None,
+) -> Annotated:
+    """Return what training gets of a plane or a volume; the arguments as for `snapshot`, `copied` from `copy_part`."""
+    t, *z = where
+    pixels = to_canonical(image, axes)
+    return Annotated(
+        image=np.asarray(pixels[t, :, z[0]] if z else pixels[t]),
+        labels=copied[0],
+        status=copied[1],
+        axes="CYX" if z else "CZYX",
+        group=name,
+        name=name,
+        intensity_range=(normalization.low, normalization.high),
+        object_diameter_px=object_diameter_px,
+    )
 
 
 def snapshot(
@@ -69,23 +108,11 @@ def snapshot(
     list of Annotated
         Nothing in them is shared with the arguments but the pixels of the image.
     """
-    pixels = to_canonical(image, axes)
-    label_letters = label_axes(axes)
-    volumes = to_canonical(labels, label_letters)[:, 0]
-    known = to_canonical(status, label_letters)[:, 0]
+    letters = label_axes(axes)
+    about: dict[str, Any] = {"normalization": normalization, "name": name, "object_diameter_px": object_diameter_px}
     return [
-        Annotated(
-            image=np.asarray(pixels[t, :, where[1]] if spatial_dims == 2 else pixels[t]),
-            labels=volumes[where].copy(),
-            status=known[where].copy(),
-            axes="CYX" if spatial_dims == 2 else "CZYX",
-            group=name,
-            name=name,
-            intensity_range=(normalization.low, normalization.high),
-            object_diameter_px=object_diameter_px,
-        )
-        for where in (checked_parts(status, label_letters, spatial_dims) if parts is None else parts)
-        for t in [where[0]]
+        make_sample(image, axes, where, copy_part(labels, status, letters, where), **about)
+        for where in (checked_parts(status, letters, spatial_dims) if parts is None else parts)
     ]
 
 

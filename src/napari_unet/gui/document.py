@@ -10,8 +10,9 @@ import numpy as np
 from psygnal import Signal
 
 from napari_unet.annotation import Status
-from napari_unet.correction import Edit, Journal, checked_parts, import_edit, pieces, snapshot
+from napari_unet.correction import Edit, Journal, import_edit, make_sample, pieces
 from napari_unet.errors import AnnotationError
+from napari_unet.gui.collecting import at_once, copied_part, looked_through
 from napari_unet.gui.layers import label_shape
 from napari_unet.gui.room import how_many_fit
 from napari_unet.images import label_axes, measure_normalization, to_canonical
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet.annotation import Annotated
     from napari_unet.correction import Box, Store
+    from napari_unet.gui.collecting import Copying
     from napari_unet.gui.held import Held
     from napari_unet.images import Normalization
     from napari_unet.models import ModelSpec
@@ -213,20 +215,18 @@ class Document(ABC):
         AnnotationError
             If a volume that a 3-D model would learn from does not fit.
         """
-        pixels, axes = self.pixels
-        parts = checked_parts(self.status, label_axes(self.axes), spec.spatial_dims)
+        return at_once(self.copy_checked(spec, object_diameter_px))
+
+    def copy_checked(self, spec: ModelSpec, object_diameter_px: float | None = None) -> Copying:
+        """Return the work that `snapshot` is; most of it is for a worker."""
+        (pixels, axes), letters = self.pixels, label_axes(self.axes)
+        parts = yield from looked_through(self.status, letters, spec.spatial_dims)
         chosen = self._that_fit(parts, spec) if self.is_large else parts
-        samples = snapshot(
-            pixels,
-            self._labels,
-            self.status,
-            axes,
-            spatial_dims=spec.spatial_dims,
-            normalization=self.normalization(spec),
-            name=self.image.name,
-            object_diameter_px=object_diameter_px,
-            parts=chosen,
-        )
+        about: dict[str, Any] = {"normalization": self.normalization(spec), "name": self.image.name}
+        samples: list[Annotated] = []
+        for where in chosen:
+            copied = yield from copied_part(self._labels, self.status, letters, where)
+            samples.append(make_sample(pixels, axes, where, copied, object_diameter_px=object_diameter_px, **about))
         return samples, len(parts) - len(chosen)
 
     def _that_fit(self, parts: list[tuple[int, ...]], spec: ModelSpec) -> list[tuple[int, ...]]:

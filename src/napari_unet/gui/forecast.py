@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.gui.preloading import load_what_training_needs
 from napari_unet.gui.resting import Resting
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
@@ -66,6 +67,7 @@ class Forecast:
 
         def run(_: StopFlag) -> Generator[Any, None, float]:
             yield from ()
+            load_what_training_needs()
             return estimate(spec, TrainConfig(**settings), slices=slices, fine_tuning=fine_tuning).seconds_per_step
 
         def show(seconds: float) -> None:

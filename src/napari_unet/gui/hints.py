@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_unet.annotation import Status
+from napari_unet.errors import AnnotationError
 from napari_unet.gui.document import kind_of
 
 if TYPE_CHECKING:
+    from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["OPEN_AN_IMAGE", "ask_for_truth", "plural_kind"]
+__all__ = ["OPEN_AN_IMAGE", "ask_for_truth", "plural_kind", "require_truth"]
 
 OPEN_AN_IMAGE = "Open an image: File > Open, or File > Open Sample > U-Net."
 
@@ -27,3 +32,18 @@ def plural_kind(spec: ModelSpec) -> str:
     if spec.task == "semantic" or (kind.endswith("s") and kind != "nucleus"):
         return kind
     return {"nucleus": "nuclei"}.get(kind, f"{kind}s")
+
+
+def require_truth(samples: list[Annotated], spec: ModelSpec) -> None:
+    """Raise `AnnotationError` with what the user should add before training makes sense."""
+    if not samples:
+        raise AnnotationError(f"Nothing is checked yet. {ask_for_truth(spec)}")
+    painted = {int(n) for one in samples for n in np.unique(one.labels[one.status == Status.CHECKED])}
+    if spec.task == "semantic":
+        missing = "" if len(painted) > 1 else "Paint strokes of two classes at least; background is one of them."
+    elif 0 not in painted:
+        missing = "No background is checked. Paint some with Background beside the objects, then press Train."
+    else:
+        missing = "" if len(painted) > 1 else "No object is checked. Draw or confirm about ten, then press Train."
+    if missing:
+        raise AnnotationError(missing)

@@ -8,20 +8,22 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from napari_unet.annotation import Status
 from napari_unet.errors import CheckpointError, UNetError
 from napari_unet.events import Notice
 from napari_unet.gui.bases import is_base, load_base
+from napari_unet.gui.collecting import at_once, in_background
 from napari_unet.gui.forecast import how_to_compute
-from napari_unet.gui.hints import ask_for_truth
+from napari_unet.gui.hints import ask_for_truth, require_truth
+from napari_unet.gui.jobs import MainThread, Progress
 from napari_unet.gui.layers import make_overlay
+from napari_unet.gui.preloading import load_what_training_needs
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.verdict import advice_on, verdict_on
 from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
 from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train, read_unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator
     from pathlib import Path
     from threading import Event as StopFlag
 
@@ -50,8 +52,6 @@ class Learning:
         """What was in use when the training began, and its name."""
         self._path: Path | None = None
         self._looked_at: tuple[Any, str] = (None, "")
-        self._left_out = 0
-        """Checked slices that the training does not get."""
         self._preview: Labels | None = None
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
@@ -61,12 +61,8 @@ class Learning:
 
     def train(self, minutes: float | None = 5.0, steps: int | None = None) -> None:
         """Learn from what is checked, in the background; what was broken off before is forgotten."""
-        session = self._session
-        samples = self._samples()
-        if samples:
-            machine = how_to_compute(session.device, session.precision)
-            _forget(self._checkpoint())
-            self._start(samples, TrainConfig(minutes=None if steps else minutes, steps=steps, **machine))
+        machine = how_to_compute(self._session.device, self._session.precision)
+        self._start(TrainConfig(minutes=None if steps else minutes, steps=steps, **machine), afresh=True)
 
     def resume(self) -> None:
         """Go on with a training that was broken off; afresh, if what it learned from is another now."""
@@ -75,9 +71,7 @@ class Learning:
         if unfinished is None:
             self._session.say("There is no training to go on with. Press Train.")
             return
-        samples = self._samples()
-        if samples:
-            self._start(samples, unfinished.config)
+        self._start(unfinished.config)
 
     def bases(self) -> list[str]:
         """Return the models of the library that a training of the model in use can start from."""
@@ -111,44 +105,57 @@ class Learning:
         in_folder = bool(self._session.strip) and self._workbench.model is not None
         self._session.base = self.base() if in_folder else ""
 
-    def _samples(self) -> list[Annotated]:
-        """Return copies of what is checked; none where the training cannot start, which is said."""
+    def _start(self, config: TrainConfig, *, afresh: bool = False) -> None:
+        """Train on copies of what is checked; say so where that cannot start."""
         bench, session = self._workbench, self._session
         if session.training is not JobState.IDLE:
             session.say("Already training. Stop it first.")
-            return []
+            return
         if session.has_preview:
             session.say("First say what becomes of the new model: Use new, or Keep old.")
-            return []
-        spec, document = bench.spec, bench.document
+            return
+        document, spec = bench.document, bench.spec
+        if document is None or spec is None:
+            session.say(f"Nothing is checked yet. {ask_for_truth(spec)}", problem=True)
+            return
+        work = document.copy_checked(spec, bench.object_size)
+        if document.is_large:
+            self._run(document, spec, config, lambda stop: in_background(work, stop), afresh=afresh)
+            return
         try:
-            taken = document.snapshot(spec, bench.object_size) if document is not None and spec is not None else ([], 0)
+            taken = at_once(work)
+            require_truth(taken[0], spec)
         except UNetError as error:
             session.say(str(error), problem=True)
-            return []
-        samples, self._left_out = taken
-        if not samples or spec is None:
-            session.say(f"Nothing is checked yet. {ask_for_truth(spec)}", problem=True)
-            return []
-        problem = _missing_truth(samples, spec)
-        if problem is not None:
-            session.say(problem, problem=True)
-            return []
-        return samples
+            return
+        self._run(document, spec, config, lambda _: _known(taken), afresh=afresh)
 
-    def _start(self, samples: list[Annotated], config: TrainConfig) -> None:
+    def _run(
+        self,
+        document: Document,
+        spec: ModelSpec,
+        config: TrainConfig,
+        collect: Callable[[StopFlag], Generator[Any, None, tuple[list[Annotated], int]]],
+        *,
+        afresh: bool,
+    ) -> None:
         bench, session = self._workbench, self._session
-        model, spec, document, path = bench.model, bench.spec, bench.document, self._checkpoint()
-        assert spec is not None
-        assert document is not None  # the samples are of it
+        model, path, base_name = bench.model, self._checkpoint(), self.base()
+        corrections = document.corrections
 
-        everything, base_name = list(samples), self.base()
-        project = bench.projects.project
-        if project is not None and project.base_model is None and base_name in list_models():
-            with suppress(UNetError):  # of a folder that cannot be written: it is the same as long as this model is
-                project.choose_base_model(base_name)
+        def begin() -> None:
+            """Note what this training is of, now that it is sure that there is one."""
+            if afresh:
+                _forget(path)
+            project = bench.projects.project
+            if project is not None and project.base_model is None and base_name in list_models():
+                with suppress(UNetError):  # of a folder that cannot be written: it is the same as long as this model is
+                    project.choose_base_model(base_name)
+            self._taught[document] = corrections
+            self._old = (model, session.model) if model is not None else None
+            self._path, session.newer = path, self.newer_corrections()
 
-        def learn(stop: StopFlag) -> Generator[Any, None, Trained]:
+        def learn(everything: list[Annotated], stop: StopFlag) -> Generator[Any, None, Trained]:
             if model is None:
                 start = _start_for(spec)
                 return (yield from iter_train(everything, config, spec=spec, start=start, stop=stop, checkpoint=path))
@@ -156,26 +163,25 @@ class Learning:
             return (yield from iter_fine_tune(base, everything, config, in_use=model, stop=stop, checkpoint=path))
 
         def run(stop: StopFlag) -> Generator[Any, None, Trained]:
-            everything.extend(bench.projects.samples(spec))
+            load_what_training_needs()
+            samples, left_out = yield from collect(stop)
+            if document.is_large:
+                require_truth(samples, spec)
+                yield (beginning := MainThread(begin))
+                beginning.wait(stop)
+                yield Progress(0.0, _told(len(samples), left_out))
+            everything = [*samples, *bench.projects.samples(spec)]
             try:
-                return (yield from learn(stop))
+                return (yield from learn(everything, stop))
             except CheckpointError:
                 _forget(path)
                 yield Notice("What is checked has changed since it was broken off: the training starts afresh.")
-                return (yield from learn(stop))
+                return (yield from learn(everything, stop))
 
-        what = "what you checked"
-        if self._left_out:
-            what = f"{len(samples)} of {len(samples) + self._left_out} checked slices, as many as fit into memory"
-        self._taught[document] = document.corrections
-        self._old = (model, session.model) if model is not None else None
-        self._path, session.newer = path, 0
-        bench.jobs.start(
-            "training",
-            run,
-            on_result=self._offer,
-            message=f"Training on {what}. You can go on correcting.",
-        )
+        if not document.is_large:
+            begin()
+        looking = "Looking for what is checked. You can go on correcting."
+        bench.jobs.start("training", run, on_result=self._offer, message=looking if document.is_large else _told(0, 0))
 
     def newer_corrections(self) -> int:
         """Return how many corrections of the document the last training has not seen."""
@@ -307,14 +313,17 @@ def _forget(checkpoint: Path | None) -> None:
             checkpoint.unlink(missing_ok=True)
 
 
-def _missing_truth(samples: Sequence[Annotated], spec: ModelSpec) -> str | None:
-    """Return what the user should add before training makes sense, None if nothing."""
-    painted = {int(n) for one in samples for n in np.unique(one.labels[one.status == Status.CHECKED])}
-    if spec.task == "semantic":
-        return "Paint strokes of two classes at least; background is one of them." if len(painted) < 2 else None
-    if 0 not in painted:
-        return "No background is checked. Paint some with Background beside the objects, then press Train."
-    return "No object is checked. Draw or confirm about ten, then press Train." if painted == {0} else None
+def _known(taken: tuple[list[Annotated], int]) -> Generator[Any, None, tuple[list[Annotated], int]]:
+    yield from ()
+    return taken
+
+
+def _told(count: int, left_out: int) -> str:
+    """Return what is said of a training that begins on so many slices."""
+    what = "what you checked"
+    if left_out:
+        what = f"{count} of {count + left_out} checked slices, as many as fit into memory"
+    return f"Training on {what}. You can go on correcting."
 
 
 def _start_for(spec: ModelSpec) -> Model | None:
