@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +27,18 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 torch.set_num_threads(1)  # the networks are tiny; on a busy machine more threads wait for each other
+
+frozen_modules = 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Leave what modules hold out of the collections of garbage, for napari makes one whenever a layer goes."""
+    global frozen_modules
+    if len(sys.modules) > frozen_modules + 100:
+        gc.collect()
+        gc.freeze()
+        frozen_modules = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)
