@@ -68,6 +68,8 @@ class Basins:
         unsure : bool
             Whether objects without any basin that does are returned too.
         """
+        if unsure and len(self._peaks) < 3:  # that of the ground, and one
+            return np.zeros(self._basins.shape, np.int32)
         sure = self._peaks > peak
         groups = _grouped(self._heights, self._saddles, sure, 1 - prominence)
         if unsure and groups.max() < 2:
@@ -99,6 +101,8 @@ def split(
     prominence, peak : float
         As for `Basins.objects`.
     """
+    if max(inside.shape) < 3:  # each voxel lies beside each other one: there is one peak
+        return np.zeros(inside.shape, np.int32)
     inward = np.where(inside, inward, 0)
     return Basins(inside, inward, smoothed(inside, inward, at_edge)).objects(prominence, peak)
 
@@ -107,6 +111,9 @@ def smoothed(
     inside: NDArray[np.bool_], inward: NDArray[np.float32], at_edge: list[tuple[bool, bool]]
 ) -> NDArray[np.float32]:
     """Return the distance smoothed, 0 outside; parameters are those of `split`."""
+    if not any(map(any, at_edge)):
+        smooth = ndi.gaussian_filter(inward, _SMOOTHING, radius=_REACH, mode="constant")
+        return np.where(inside, smooth, np.float32(0))
     margin = [tuple(0 if cut else _REACH for cut in sides) for sides in at_edge]
     smooth = ndi.gaussian_filter(np.pad(inward, margin), _SMOOTHING, radius=_REACH)
     crop = tuple(slice(before, before + n) for (before, _), n in zip(margin, inside.shape, strict=True))
