@@ -17,7 +17,7 @@ from napari_unet.models import Model, ModelSpec, NetworkSpec
 from napari_unet.network import valid_input_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -54,6 +54,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", local_only)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_user_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let what is made once for many tests write nothing into the real folder of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAPARI_UNET_HOME", str(tmp_path_factory.mktemp("shared user")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def user_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder that stands in for the user's data, with a model library of its own."""
@@ -88,7 +96,7 @@ def draw_discs(
     return image.clip(0).astype(np.uint16), labels
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def discs() -> Callable[..., tuple[NDArray[np.uint16], NDArray[np.int32]]]:
     return draw_discs
 
@@ -99,7 +107,7 @@ def small_spec(**changes: Any) -> ModelSpec:
     return ModelSpec(name="tiny", network=NetworkSpec(**network), **changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_spec() -> Callable[..., ModelSpec]:
     return small_spec
 
@@ -118,12 +126,12 @@ def make_model(**changes: Any) -> Model:
     return Model(network, spec)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_model() -> Callable[..., Model]:
     return make_model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def disc_samples() -> Callable[..., list[Annotated]]:
     """Return a maker of annotated images of discs."""
 
@@ -144,7 +152,7 @@ def quick_config(**changes: Any) -> TrainConfig:
     return TrainConfig(**{**quick, **here, **changes})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick() -> Callable[..., TrainConfig]:
     return quick_config
 

@@ -65,13 +65,21 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
 
 
-@pytest.mark.parametrize("cut", [1, 6, 12])
-def test_training_broken_off_goes_on_as_if_nothing_had_happened(
-    cut: int, tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(
+    tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples
+) -> tuple[list[Annotated], TrainConfig, ModelSpec, Trained]:
+    """Return a training that nothing broke off, and what it was made of."""
     samples, config = disc_samples(6), quick(steps=12, validation=0.3)
     spec = tiny_spec(network={"features": (4, 6), "dropout": 0.3})
-    undisturbed = train(samples, config, spec=spec)
+    return samples, config, spec, train(samples, config, spec=spec)
+
+
+@pytest.mark.parametrize("cut", [1, 6, 12])
+def test_training_broken_off_goes_on_as_if_nothing_had_happened(
+    cut: int, undisturbed: tuple[list[Annotated], TrainConfig, ModelSpec, Trained], tmp_path: Path
+) -> None:
+    samples, config, spec, whole = undisturbed
     file = tmp_path / "deep" / "run.checkpoint"
     steps = iter_train(samples, config, spec=spec, checkpoint=file)
     while True:
@@ -85,11 +93,11 @@ def test_training_broken_off_goes_on_as_if_nothing_had_happened(
     assert unfinished.config.changed(batch=4) == unfinished.config
     events, resumed = drain(iter_train(samples, config, spec=spec, checkpoint=file))
     assert kinds(events) == ["resumed"]
-    assert losses(events) == losses(undisturbed.history)[cut:]
-    assert losses(resumed.history) == losses(undisturbed.history)
-    scores = [[e for e in one.history if isinstance(e, Validated)] for one in (undisturbed, resumed)]
+    assert losses(events) == losses(whole.history)[cut:]
+    assert losses(resumed.history) == losses(whole.history)
+    scores = [[e for e in one.history if isinstance(e, Validated)] for one in (whole, resumed)]
     assert scores[0] == scores[1]
-    assert same(weights(resumed.model), weights(undisturbed.model))
+    assert same(weights(resumed.model), weights(whole.model))
     assert not file.exists(), "nothing is left over"
 
 
@@ -119,7 +127,9 @@ while True:
 """
 
 
-def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_process_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def command(name: str) -> list[str]:
         return [
             sys.executable,
@@ -137,13 +147,17 @@ def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch:
     killed.kill()
     killed.stdout.close()
     assert killed.wait() == -signal.SIGKILL
-    again = subprocess.run(command("killed"), capture_output=True, text=True, check=True)
-    first, *steps = [json.loads(line) for line in again.stdout.splitlines()]
+    # this process is another one than that which was killed
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    told = {}
+    for name in ("killed", "undisturbed"):
+        monkeypatch.setattr(sys, "argv", command(name)[2:])
+        exec(SCRIPT, {})
+        told[name] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    first, *steps = told["killed"]
     assert first["event"] == "Notice"
     assert 8 <= steps[0]["step"] <= 30, "it does not begin again"
-    monkeypatch.setattr(sys, "argv", command("undisturbed")[2:])
-    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
-    exec(SCRIPT, {})
+    assert told["undisturbed"][0]["step"] == 1
     one, two = (weights(load_model_file(tmp_path / f"{name}.safetensors")) for name in ("killed", "undisturbed"))
     assert same(one, two)
 
