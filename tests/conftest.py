@@ -28,17 +28,16 @@ settings.register_profile(
 settings.load_profile("tests")
 torch.set_num_threads(1)  # the networks are tiny; on a busy machine more threads wait for each other
 
-frozen_modules = 0
+FROZEN_MODULES = pytest.StashKey[int]()
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown() -> None:
+def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Leave what modules hold out of the collections of garbage, for napari makes one whenever a layer goes."""
-    global frozen_modules
-    if len(sys.modules) > frozen_modules + 100:
+    if len(sys.modules) > item.session.stash.get(FROZEN_MODULES, 0) + 100:
         gc.collect()
         gc.freeze()
-        frozen_modules = len(sys.modules)
+        item.session.stash[FROZEN_MODULES] = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
 from napari_unet import Model, PredictConfig, iter_predict, predict
 from napari_unet.errors import PredictionError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Make = Callable[..., Model]
 CONFIG = PredictConfig(device="cpu", precision="float32", tile=(56, 56), batch=1, min_size=0)
-MOVIE = np.random.default_rng(0).random((2, 3, 40, 50), np.float32)
+MOVIE = ndi.gaussian_filter(np.random.default_rng(0).random((2, 3, 40, 50), np.float32), (0, 0, 1, 1))
 
 
 def stopped_after(batches: int, image: NDArray[Any], model: Model, axes: str, out: Any, **others: Any) -> None:
