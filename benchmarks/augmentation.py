@@ -35,7 +35,9 @@ SHIFT_PX = 10.0
 
 def ours(size: int) -> Deform:
     """Return napari-unet's: the whole batch at once, Gaussian 3x3 grid, cubic up-sampling."""
-    config = AugmentConfig(elastic_px=SHIFT_PX, rotate=False, scale=1, flip=False, intensity=False, noise=0, blur_px=0)
+    config = AugmentConfig(
+        elastic_px=SHIFT_PX, rotate=False, scale=1, flip=False, intensity=False, shading=0, noise=0, blur_px=0
+    )
     generator = torch.Generator().manual_seed(0)
 
     def deform(images: Any, labels: Any) -> tuple[Any, Any]:

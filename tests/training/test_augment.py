@@ -15,10 +15,12 @@ from napari_unet.training import AugmentConfig
 from napari_unet.training.augment import augment, cubic_matrix, sampling_grid
 
 OFF = {
-    "elastic_px": 0.0, "rotate": False, "scale": 1.0, "flip": False, "intensity": False, "noise": 0.0, "blur_px": 0.0,
+    "elastic_px": 0.0, "rotate": False, "scale": 1.0, "flip": False, "intensity": False, "shading": 0.0, "noise": 0.0,
+    "blur_px": 0.0,
 }  # fmt: skip
 SWITCHES: dict[str, Any] = {
-    "elastic_px": 5.0, "rotate": True, "scale": 1.4, "flip": True, "intensity": True, "noise": 0.1, "blur_px": 2.0,
+    "elastic_px": 5.0, "rotate": True, "scale": 1.4, "flip": True, "intensity": True, "shading": 0.2, "noise": 0.1,
+    "blur_px": 2.0,
 }  # fmt: skip
 MOVES = {name: SWITCHES[name] for name in ("elastic_px", "rotate", "scale", "flip")}
 
@@ -74,6 +76,18 @@ def test_each_switch_does_something_by_itself(name: str, size: tuple[int, ...]) 
     assert (changed[0] - plain[0]).abs().max() > 0.02
     moved = [not torch.equal(a, b) for a, b in zip(plain[1:], changed[1:], strict=True)]
     assert moved == [name in MOVES] * 2, "brightness, noise and blur are of the image alone"
+
+
+@pytest.mark.parametrize("size", [(64, 48), (8, 32, 32)])
+def test_shading_varies_smoothly_over_a_patch_and_from_patch_to_patch(size: tuple[int, ...]) -> None:
+    flat = torch.full((6, 2, *size), 0.5)
+    shaded, _, _ = bend(flat, size, only(shading=0.25))
+    spread = shaded.flatten(2).std(2)
+    assert (spread > 0.01).all(), "from place to place"
+    assert spread[:, 0].std() > 0.01, "one patch more than the other"
+    torch.testing.assert_close(shaded[:, 0], shaded[:, 1])
+    steps = torch.cat([shaded.diff(dim=axis).abs().flatten() for axis in range(2, shaded.ndim)])
+    assert steps.max() < 0.3 * (shaded.max() - shaded.min()), "never in a step"
 
 
 @pytest.mark.parametrize("size", [(40, 48), (6, 30, 32)])

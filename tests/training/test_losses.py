@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage as ndi
 from torch.nn import functional
 
-from napari_unet import Status
-from napari_unet.training.losses import instance_loss, semantic_loss
+from napari_unet import DecoderSpec, ModelSpec, NetworkSpec, Status
+from napari_unet.training.losses import instance_loss, loss_of, presumed_loss, semantic_loss
 from napari_unet.training.targets import Targets, instance_targets, semantic_targets
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ classes = arrays(np.int32, SHAPE, elements=st.integers(0, 3))
 
 def as_batch(*targets: Targets) -> tuple[Tensor, Tensor]:
     distances = torch.from_numpy(np.stack([t.distances for t in targets]))
-    masks = np.stack([np.stack([t.classes, t.learn, t.learn_distances]) for t in targets])
+    masks = np.stack([np.stack([t.classes, t.learn, t.learn_distances, t.presumed]) for t in targets])
     return distances, torch.from_numpy(masks.astype(np.float32))
 
 
@@ -85,6 +85,31 @@ def test_number_of_unchecked_voxels_changes_nothing(loss: Loss, channels: int, s
         (logits, distances, masks), (3.0, 0.7, 0.0), strict=True))  # fmt: skip
     for name, part in loss(logits, distances, masks).items():
         torch.testing.assert_close(loss(*wide)[name], part, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["seeded_watershed", "components"])
+def test_unchecked_voxels_are_drawn_towards_background_a_little_and_ignored_ones_not(kind: Any) -> None:
+    spec = ModelSpec(network=NetworkSpec(features=(2,)), decoder=DecoderSpec(kind=kind))
+    masks = torch.zeros(1, 4, 6, 6)
+    masks[:, :2, :2] = 1  # checked objects
+    masks[:, 3, 4:] = 1  # unchecked; between them ignored
+    logits = torch.zeros(1, len(spec.maps), 6, 6, requires_grad=True)
+    parts = loss_of(spec, 0.25)(logits, torch.ones(1, len(spec.maps) - 1, 6, 6), masks)
+    (gradient,) = torch.autograd.grad(parts["presumed"], logits)
+    assert (gradient[:, 0, 4:] > 0).all(), "less foreground"
+    assert not gradient[:, :, :4].any()
+    assert parts["presumed"].item() == pytest.approx(0.25 * np.log(2), rel=1e-5)
+    without = loss_of(spec)(logits, torch.ones(1, len(spec.maps) - 1, 6, 6), masks)
+    assert "presumed" not in without
+    assert without.keys() < parts.keys()
+
+
+def test_how_many_voxels_are_presumed_to_be_background_changes_nothing() -> None:
+    logits, masks = torch.ones(1, 3, 4, 4), torch.ones(1, 4, 4, 4)
+    wide = torch.ones(1, 3, 40, 40), torch.ones(1, 4, 40, 40)
+    torch.testing.assert_close(presumed_loss(logits, masks), presumed_loss(*wide))
+    masks[:, 3] = 0
+    assert presumed_loss(logits, masks) == 0
 
 
 def test_foreground_and_background_weigh_the_same() -> None:

@@ -137,7 +137,7 @@ def test_field_without_a_box_teaches_and_scores_nothing_there(movie: Annotated) 
 # patches
 
 
-OFF = AugmentConfig(elastic_px=0, rotate=False, scale=1, flip=False, intensity=False, noise=0, blur_px=0)
+OFF = AugmentConfig(elastic_px=0, rotate=False, scale=1, flip=False, intensity=False, shading=0, noise=0, blur_px=0)
 
 
 class Drawn:
@@ -193,7 +193,7 @@ def test_patches_of_any_size_keep_image_and_targets_together(shape: tuple[int, .
     patches = draw(labels, None, size, 5, PLANES if len(shape) == 2 else VOLUMES)
     assert patches.image.shape == (5, 1, *size)
     assert patches.distances.shape == (5, 2, *size)
-    assert patches.masks.shape == (5, 3, *size)
+    assert patches.masks.shape == (5, 4, *size)
     np.testing.assert_allclose(patches.image[:, 0], patches.masks[:, 0], atol=1e-4)
     assert (patches.masks[:, 1] == 1).all()
     assert ((patches.distances[:, 0] > 1e-3) == (patches.masks[:, 2] > 0)).all()

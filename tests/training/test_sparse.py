@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from napari_unet import Annotated, ClassSpec, DecoderSpec, Model, ModelSpec, NetworkSpec, Status
+from napari_unet import Annotated, ClassSpec, DecoderSpec, Model, ModelSpec, NetworkSpec, Status, predict, train
 from napari_unet.prediction import PredictConfig
-from napari_unet.training import AugmentConfig, mistakes
+from napari_unet.training import AugmentConfig, TrainConfig, mistakes
 from napari_unet.training.losses import loss_of
 from napari_unet.training.mistakes import find_mistakes
 from napari_unet.training.patches import PatchReader
@@ -36,14 +36,14 @@ def gradients(spec: ModelSpec, labels: NDArray[Any], status: NDArray[np.uint8]) 
     image = np.random.default_rng(0).random(labels.shape)
     sample = Annotated(image, labels, status, intensity_range=((0.0,), (1.0,)))
     fields = make_fields([sample], spec)
-    places = PatchSampler(fields, (16, 16), np.random.default_rng(1)).draw(3)
+    places = PatchSampler(fields, (16, 16), np.random.default_rng(1), presume=True).draw(3)
     generator = torch.Generator().manual_seed(0)
     reader = PatchReader(fields, torch.device("cpu"))
     bent, distances, masks = reader.read(places, (16, 16), AugmentConfig(elastic_px=3), generator)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = spec.build_network()
-    parts = loss_of(spec)(network(bent), distances, masks)
+    parts = loss_of(spec, 0.1)(network(bent), distances, masks)
     return list(torch.autograd.grad(torch.stack(list(parts.values())).sum(), list(network.parameters())))
 
 
@@ -128,6 +128,51 @@ def test_mistakes_are_favoured(share: float) -> None:
     rng = np.random.default_rng(0)
     sampler = PatchSampler(fields, (3, 3), rng, mistakes=wrong, favour_mistakes=share)
     assert middle_classes(sampler, fields)[0] == pytest.approx(share + (1 - share) * 0.3, abs=0.08)
+
+
+def test_a_quarter_is_drawn_where_nothing_is_known_and_none_without_the_prior() -> None:
+    labels = np.zeros((200, 200), np.uint8)
+    labels[90:110, 90:110] = 1
+    status = np.where(labels > 0, Status.CHECKED, Status.UNCHECKED).astype(np.uint8)
+    status[150:] = Status.IGNORE
+    for head, share in (("distances", 0.25), ("borders", 0.25), ("classes", 0.0)):
+        status[:5] = Status.CHECKED
+        fields = make_fields([Annotated(np.zeros((200, 200)), labels, status)], HEADS[head])
+        for presume in (True, False):
+            sampler = PatchSampler(fields, (3, 3), np.random.default_rng(0), presume=presume)
+            places = [tuple(place.centre) for place in sampler.draw(400)]
+            unknown = np.mean([fields[0].targets.presumed[place] for place in places])
+            assert unknown == pytest.approx(share * presume, abs=0.06)
+            assert not any(status[place] == Status.IGNORE for place in places)
+
+
+def test_the_prior_tells_what_looks_like_nothing_checked_from_what_looks_like_checked_objects() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:128, :128]
+    number = (y // 20) * 7 + x // 20 + 1
+    labels = np.where((y % 20 - 10) ** 2 + (x % 20 - 10) ** 2 < 30, number, 0)
+    # clouds, dimmer than objects; nobody has said that they are nothing
+    clouds = ndi.gaussian_filter(rng.random((128, 128)), 2)
+    clouds = (clouds > np.quantile(clouds, 0.7)) & ~ndi.binary_dilation(labels > 0, iterations=4)
+    image = np.where(labels > 0, 1.0, 0.6 * clouds) + rng.normal(0, 0.03, labels.shape)
+    checked = (labels > 0) & (labels <= 12)
+    status = checked.astype(np.uint8)
+    status[62:64] = Status.CHECKED
+    sample = Annotated(image, labels * checked, status, intensity_range=((0.0,), (1.0,)))
+    unknown = clouds & (status == Status.UNCHECKED) & ~ndi.binary_dilation(checked, iterations=4)
+    seen = {}
+    for prior in (0.0, 0.5):
+        config = TrainConfig(
+            steps=150, patch=32, batch=4, validation=0, background_prior=prior, device="cpu", threads=1,
+            augmentation=AugmentConfig(shading=0, intensity=False, noise=0, blur_px=0), tune_thresholds=False,
+        )  # fmt: skip
+        model = train([sample], config, spec=ModelSpec(network=NetworkSpec(features=(6, 8)))).model
+        maps = predict(image, model, return_maps=True).maps
+        assert maps is not None
+        foreground = maps.squeeze()[0]
+        seen[prior] = foreground[unknown].mean(), foreground[labels > 12].mean()
+    assert seen[0.5][0] < 0.7 * seen[0.0][0], "clouds"
+    assert seen[0.5][1] > 0.8, "objects that nobody has checked"
 
 
 def field_with_model(

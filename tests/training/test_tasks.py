@@ -58,7 +58,7 @@ def test_classes_are_learned_and_one_is_added_in_the_middle(tiny_spec: MakeSpec,
     grown = with_classes(first, classes)
     assert grown.spec.classes == classes
     assert [one.name for one in grown.spec.maps] == ["background", *NAMES]
-    tuned = fine_tune(grown, textures(4), quick(steps=60)).model
+    tuned = fine_tune(grown, textures(4), quick(steps=150)).model
     found = accuracy(tuned, textures(2, seed=9))
     assert min(found.values()) > 0.8, found
 

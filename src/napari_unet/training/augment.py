@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["AugmentConfig", "augment", "cubic_matrix", "sample", "sampling_grid", "vary_intensity"]
 
 _NODES = 3
+_SHADING_NODES = 4
+"""Along the longest side of a patch."""
 
 
 class AugmentConfig(BaseModel):
@@ -34,6 +36,9 @@ class AugmentConfig(BaseModel):
     """Mirror along each axis."""
     intensity: bool = True
     """Vary contrast, brightness and gamma."""
+    shading: float = Field(0.25, ge=0)
+    """Largest standard deviation of a brightness that varies smoothly over a patch, as uneven light and halos do; the
+    contrast varies by twice as much. The image's range is about 1. 0: off."""
     noise: float = Field(0.06, ge=0)
     """Largest standard deviation of added noise; the image's range is about 1. 0: off."""
     blur_px: float = Field(1.5, ge=0)
@@ -182,10 +187,26 @@ def vary_intensity(image: Tensor, config: AugmentConfig, generator: Generator) -
         gamma = torch.exp(uniform(-0.6, 0.6))
         image = torch.copysign(image.abs().clamp_(min=1e-6).pow_(gamma), image)
         image.mul_(torch.exp(uniform(-0.4, 0.4))).add_(uniform(-0.1, 0.1))
+    if config.shading:
+        contrast, brightness = (
+            _smooth(image.shape, uniform(0, amount), generator) for amount in (2 * config.shading, config.shading)
+        )
+        image = torch.addcmul(brightness, image, contrast.exp_())
     if config.noise:
         sigma = uniform(-config.noise, config.noise).clamp(min=0.0)
         image = torch.addcmul(image, sigma, torch.randn(image.shape, generator=generator).to(device))
     return image
+
+
+def _smooth(shape: Sequence[int], sigma: Tensor, generator: Generator) -> Tensor:
+    """Return ``B1(Z)YX`` fields that vary smoothly, from few random nodes with a standard deviation for each field."""
+    batch, sides = shape[0], shape[2:]
+    nodes = [max(2, round(_SHADING_NODES * n / max(sides))) for n in sides]
+    field = torch.randn((batch, 1, *nodes), generator=generator).to(sigma.device) * sigma
+    for axis, (n, count) in enumerate(zip(sides, nodes, strict=True), start=2):
+        weights = cubic_matrix(n, count).T.to(sigma.device)
+        field = torch.movedim(torch.movedim(field, axis, -1) @ weights, -1, axis)
+    return field
 
 
 def _blur(image: Tensor, sigma: Tensor) -> Tensor:

@@ -70,7 +70,8 @@ def fingerprint(config: TrainConfig, model: Model, fields: Sequence[Field]) -> s
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
     for field in fields:
         targets = field.targets
-        for array in (field.image, targets.classes, targets.learn, targets.distances, targets.learn_distances):
+        learned = (targets.classes, targets.learn, targets.distances, targets.learn_distances, targets.presumed)
+        for array in (field.image, *learned):
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

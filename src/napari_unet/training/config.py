@@ -62,6 +62,9 @@ class TrainConfig(BaseModel):
     """End by itself after so many validations in a row without a better score. None: say so, and go on."""
     favour_mistakes: float = Field(default=0.25, ge=0, le=1)
     """Share of the patches that a fine-tuning draws where the model it starts from is wrong."""
+    background_prior: float = Field(default=0.1, ge=0, le=1)
+    """How much unchecked voxels count as background, against 1 for checked ones; for objects alone. What looks like
+    checked objects stays foreground, what looks like nothing that was checked becomes background. 0: not at all."""
     rehearsal: float = Field(default=0.25, ge=0, lt=1)
     """Share of the patches that is drawn from the samples to rehearse, where there are some: what the model knew
     before is not forgotten."""
@@ -95,7 +98,7 @@ class TrainConfig(BaseModel):
         ----------
         .. [1] Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, section 3.
         """
-        augmentation = AugmentConfig(elastic_px=10, rotate=True, scale=1, flip=False, noise=0, blur_px=0)
+        augmentation = AugmentConfig(elastic_px=10, rotate=True, scale=1, flip=False, shading=0, noise=0, blur_px=0)
         recipe: dict[str, Any] = {
             "batch": 1, "patch": 572, "optimizer": "sgd", "momentum": 0.99, "learning_rate": 1e-3,
             "schedule": "constant", "weight_decay": 0.0, "ema": 0.0, "border_weight": 10.0, "border_sigma_px": 5.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
 
     Loss = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]
 
-__all__ = ["border_loss", "instance_loss", "loss_of", "semantic_loss"]
+__all__ = ["border_loss", "instance_loss", "loss_of", "presumed_loss", "semantic_loss"]
 
 
-def loss_of(spec: ModelSpec) -> Loss:
-    """Return the loss that a kind of model is trained with."""
+def loss_of(spec: ModelSpec, background_prior: float = 0.0) -> Loss:
+    """Return the loss that a kind of model is trained with.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    background_prior : float
+        For objects: how much the voxels count that are presumed to be background, see `presumed_loss`.
+    """
     if spec.task == "semantic":
         return semantic_loss
-    return border_loss if spec.decoder.kind == "components" else instance_loss
+    loss = border_loss if spec.decoder.kind == "components" else instance_loss
+    return partial(_with_presumed, loss, background_prior) if background_prior else loss
 
 
 def instance_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -94,6 +103,31 @@ def border_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, T
     entropy = functional.cross_entropy(logits, (masks[:, 0] < 0.5).long(), reduction="none")
     weights = distances[:, 0] * learn
     return {"border": (entropy * weights).sum() / weights.sum()}
+
+
+def presumed_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return the mean cross entropy against background, where it is presumed.
+
+    A weak pull is enough: where voxels of one look are objects in some places, those that are checked outweigh it, and
+    nothing outweighs it where nobody has checked anything like it. Learning from positive and unlabelled examples
+    rests on the same bias (Elkan and Noto, KDD 2008).
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``BC(Z)YX``: foreground first; of two maps the other is background.
+    masks : Tensor
+        ``B4(Z)YX``, the last of them where background is presumed.
+    """
+    presumed = masks[:, 3] > 0.5
+    if not bool(presumed.any()):
+        return logits.sum() * 0.0
+    foreground = logits[:, 0] - logits[:, 1] if logits.shape[1] == 2 else logits[:, 0]
+    return masked_mean(functional.softplus(foreground), presumed)
+
+
+def _with_presumed(loss: Loss, weight: float, logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    return {**loss(logits, distances, masks), "presumed": weight * presumed_loss(logits, masks)}
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

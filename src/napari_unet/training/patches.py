@@ -58,8 +58,8 @@ class PatchReader:
         Returns
         -------
         tuple of Tensor
-            On the training device: image and distances, ``BC(Z)YX``; masks, ``B3(Z)YX``: class, where the class is
-            learned, where the distances are.
+            On the training device: image and distances, ``BC(Z)YX``; masks, ``B4(Z)YX``: class, where the class is
+            learned, where the distances are, where background is presumed.
         """
         # the voxel in the middle of an even patch is the first of its second half
         shift = torch.tensor([(n - 1) / 2 - n // 2 for n in patch])
@@ -84,15 +84,17 @@ def _read(part: Sequence[Tensor], grid: Tensor) -> list[Tensor]:
 
 
 def _codes(field: Field) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Pack class, and where class and distances are learned, into one number: read once instead of three times."""
+    """Pack class and masks into one number: read once instead of four times."""
     targets = field.targets
-    return (4 * targets.classes.astype(np.float32) + 2 * targets.learn + targets.learn_distances)[None].astype(
-        np.float32
-    )
+    codes = 8 * targets.classes.astype(np.float32)
+    codes += 4 * targets.presumed + 2 * targets.learn + targets.learn_distances
+    return codes[None]
 
 
 def _masks(codes: Tensor) -> Tensor:
-    classes = torch.floor(codes / 4)
-    rest = codes - 4 * classes
+    classes = torch.floor(codes / 8)
+    rest = codes - 8 * classes
+    presumed = torch.floor(rest / 4)
+    rest = rest - 4 * presumed
     learn = torch.floor(rest / 2)
-    return torch.cat([classes, learn, rest - 2 * learn], dim=1)
+    return torch.cat([classes, learn, rest - 2 * learn, presumed], dim=1)

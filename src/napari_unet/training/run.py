@@ -16,7 +16,7 @@ from napari_unet.prediction import PredictConfig, pick_device, thread_count, thr
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from napari_unet.training.mistakes import find_mistakes
-from napari_unet.training.sampling import BACKGROUND_SHARE, make_fields, object_count
+from napari_unet.training.sampling import BACKGROUND_SHARE, PRESUMED_SHARE, make_fields, object_count
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.trust import is_trusted
 from napari_unet.training.validation import hold_out, score
@@ -151,7 +151,9 @@ class Run:
         config = self._config
         if config.epochs is None or not self._objects:
             return None
-        per_step = (config.batch or 1) * (1 - BACKGROUND_SHARE)
+        presumed = config.background_prior and any(field.targets.presumed.any() for field in self.fields)
+        known = 1 - PRESUMED_SHARE if presumed else 1.0
+        per_step = (config.batch or 1) * known * (1 - BACKGROUND_SHARE)
         return max(1, round(config.epochs * self._objects / per_step))
 
     def result(self) -> Model:

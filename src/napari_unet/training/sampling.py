@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["BACKGROUND_SHARE", "Field", "PatchSampler", "Place", "make_fields", "object_count"]
+__all__ = ["BACKGROUND_SHARE", "PRESUMED_SHARE", "Field", "PatchSampler", "Place", "make_fields", "object_count"]
 
 BACKGROUND_SHARE = 0.3
 """Share of the patches that are drawn around background, where there is one class beside it."""
 
-_MISTAKE = -1
+PRESUMED_SHARE = 0.25
+"""Share of the patches that are drawn anywhere in what is unchecked, where background is presumed there."""
+
+_MISTAKE, _PRESUMED = -1, -2
 _MAX_POINTS = 200_000
 
 
@@ -73,18 +76,18 @@ class Field:
                 distances=targets.distances[(slice(None), *box)],
                 learn_distances=targets.learn_distances[box],
                 objects=targets.objects[box],
+                presumed=targets.presumed[box],
             ),
         )
 
     def without(self, box: tuple[slice, ...]) -> Field:
         """Return the field with nothing to learn in `box`."""
-        learn, learn_distances = self.targets.learn.copy(), self.targets.learn_distances.copy()
+        names = ("learn", "learn_distances", "presumed")
+        masks = {name: getattr(self.targets, name).copy() for name in names}
         checked = self.checked.copy()
-        for mask in (learn, learn_distances, checked):
+        for mask in (*masks.values(), checked):
             mask[box] = False
-        return replace(
-            self, checked=checked, targets=replace(self.targets, learn=learn, learn_distances=learn_distances)
-        )
+        return replace(self, checked=checked, targets=replace(self.targets, **masks))
 
 
 class Place(NamedTuple):
@@ -168,7 +171,8 @@ class PatchSampler:
     """Draws places for patches, each beside a voxel that teaches something.
 
     Background gets its share of the patches, and each class the same share of the rest, however rare it is. Where
-    it is known what the model gets wrong, a part of all patches is drawn there.
+    it is known what the model gets wrong, a part of all patches is drawn there; and where background is presumed, a
+    part anywhere in what is unchecked.
 
     Parameters
     ----------
@@ -181,6 +185,8 @@ class PatchSampler:
         For each field where the model is wrong, see `find_mistakes`.
     favour_mistakes : float
         Share of the patches that are drawn there, 0 to 1.
+    presume : bool
+        Whether to draw `PRESUMED_SHARE` of the patches where nothing is known.
 
     Raises
     ------
@@ -196,12 +202,13 @@ class PatchSampler:
         *,
         mistakes: Sequence[NDArray[np.bool_]] = (),
         favour_mistakes: float = 0.0,
+        presume: bool = False,
     ) -> None:
         self._shapes = [field.checked.shape for field in fields]
         self._shift = np.array(core) // 4
         self._rng = rng
-        self._kinds = _points_by_kind(fields, mistakes, rng)
-        classes = self._kinds.keys() - {_MISTAKE}
+        self._kinds = _points_by_kind(fields, mistakes, rng, presume=presume)
+        classes = self._kinds.keys() - {_MISTAKE, _PRESUMED}
         if not classes - {0}:
             raise TrainingError("No object is checked. Draw or confirm about ten objects, then train.")
         if len(classes) == 1:
@@ -210,6 +217,11 @@ class PatchSampler:
             )
         self._names = list(self._kinds)
         self._shares = _shares(self._names, favour_mistakes)
+
+    @property
+    def presumes(self) -> bool:
+        """Whether patches are drawn where background is presumed: whether there is anything unchecked."""
+        return _PRESUMED in self._kinds
 
     def draw(self, batch: int) -> list[Place]:
         """Return the places of a batch."""
@@ -236,20 +248,22 @@ class _Kind:
 
 
 def _points_by_kind(
-    fields: Sequence[Field], mistakes: Sequence[NDArray[np.bool_]], rng: np.random.Generator
+    fields: Sequence[Field], mistakes: Sequence[NDArray[np.bool_]], rng: np.random.Generator, *, presume: bool
 ) -> dict[int, _Kind]:
     found: dict[int, list[tuple[int, int, NDArray[np.intp]]]] = {}
 
     def add(kind: int, number: int, mask: NDArray[np.bool_]) -> None:
-        points = np.flatnonzero(mask & fields[number].targets.learn)
+        points = np.flatnonzero(mask)
         if points.size:
             found.setdefault(kind, []).append((number, points.size, _some(points, rng)))
 
     for number, field in enumerate(fields):
         for value in np.unique(field.targets.classes[field.targets.learn]):
-            add(int(value), number, field.targets.classes == value)
+            add(int(value), number, (field.targets.classes == value) & field.targets.learn)
+        if presume:
+            add(_PRESUMED, number, field.targets.presumed)
     for number, wrong in enumerate(mistakes):
-        add(_MISTAKE, number, wrong)
+        add(_MISTAKE, number, wrong & fields[number].targets.learn)
     kinds = {}
     for kind, rows in sorted(found.items()):
         weights = np.sqrt([size for _, size, _ in rows])
@@ -260,10 +274,12 @@ def _points_by_kind(
 def _shares(kinds: Sequence[int], favour_mistakes: float) -> NDArray[np.float64]:
     """Return how much of the patches each kind gets."""
     classes = sum(kind > 0 for kind in kinds)
-    mistakes = favour_mistakes if _MISTAKE in kinds else 0.0
+    presumed = PRESUMED_SHARE if _PRESUMED in kinds else 0.0
+    mistakes = (1 - presumed) * favour_mistakes if _MISTAKE in kinds else 0.0
+    known = 1 - presumed - mistakes
     background = min(BACKGROUND_SHARE, 1 / (classes + 1)) if 0 in kinds else 0.0
-    share = {_MISTAKE: mistakes, 0: (1 - mistakes) * background}
-    rest = (1 - mistakes) * (1 - background) / classes
+    share = {_PRESUMED: presumed, _MISTAKE: mistakes, 0: known * background}
+    rest = known * (1 - background) / classes
     return np.array([share.get(kind, rest) for kind in kinds])
 
 

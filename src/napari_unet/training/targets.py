@@ -41,6 +41,9 @@ class Targets:
         ``(Z)YX``, where `distances` are known: inside objects that are known completely.
     objects : ndarray of int
         ``(Z)YX``, ids of the objects for scoring; for classes, the classes.
+    presumed : ndarray of bool
+        ``(Z)YX``, instances: unchecked voxels that `learn` does not cover. Nothing is known there, but most of an image
+        is background.
     """
 
     classes: NDArray[np.uint8]
@@ -48,6 +51,7 @@ class Targets:
     distances: NDArray[np.float32]
     learn_distances: NDArray[np.bool_]
     objects: NDArray[Any]
+    presumed: NDArray[np.bool_]
 
 
 def semantic_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets:
@@ -59,6 +63,7 @@ def semantic_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets
         distances=np.empty((0, *labels.shape), np.float32),
         learn_distances=np.zeros(labels.shape, bool),
         objects=labels,
+        presumed=np.zeros(labels.shape, bool),
     )
 
 
@@ -66,8 +71,9 @@ def instance_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets
     """Return the targets of objects.
 
     Checked voxels teach foreground or background. Around checked objects a ring of `RING_PX` teaches
-    background where nothing is labelled, drawn or predicted. Distances are computed on whole objects, and
-    taught only in those that are checked completely and not cut by the edge of the image.
+    background where nothing is labelled, drawn or predicted; all other unchecked voxels are presumed to be
+    background. Distances are computed on whole objects, and taught only in those that are checked completely and not
+    cut by the edge of the image.
 
     Parameters
     ----------
@@ -98,7 +104,8 @@ def instance_targets(labels: NDArray[Any], status: NDArray[np.uint8]) -> Targets
         distances[0][box][inside] = boundary
         distances[1][box][inside] = centre
         known[box] |= inside
-    return Targets(foreground.astype(np.uint8), learn, distances, known, compact)
+    presumed = (status == Status.UNCHECKED) & ~learn
+    return Targets(foreground.astype(np.uint8), learn, distances, known, compact, presumed)
 
 
 def border_targets(labels: NDArray[Any], status: NDArray[np.uint8], w0: float, sigma_px: float) -> Targets:
@@ -119,7 +126,8 @@ def border_targets(labels: NDArray[Any], status: NDArray[np.uint8], w0: float, s
     apart = with_gaps(np.where(checked, labels, 0))
     weights = border_weights(apart, w0=w0, sigma_px=sigma_px, learn=learn)
     nowhere = np.zeros(labels.shape, bool)
-    return Targets((apart > 0).astype(np.uint8), learn, weights[None], nowhere, labels)
+    presumed = (status == Status.UNCHECKED) & ~learn
+    return Targets((apart > 0).astype(np.uint8), learn, weights[None], nowhere, labels, presumed)
 
 
 def _ring(objects: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -95,7 +95,10 @@ class Trainer:
         self._patch = patch_size(model, fields, config)
         self._margin = margin_of(model)
         core = [n - 2 * m for n, m in zip(self._patch, self._margin, strict=True)]
-        self._sampler = PatchSampler(fields, core, rng, mistakes=mistakes, favour_mistakes=config.favour_mistakes)
+        self._sampler = PatchSampler(
+            fields, core, rng,
+            mistakes=mistakes, favour_mistakes=config.favour_mistakes, presume=config.background_prior > 0,
+        )  # fmt: skip
         self._rehearsed = max(1, round(self._batch * config.rehearsal)) if rehearsal and config.rehearsal else 0
         self._rehearsal = PatchSampler(rehearsal, core, rng) if self._rehearsed else None
         self._fields = len(fields)
@@ -108,7 +111,7 @@ class Trainer:
             norm.train(config.batch_norm == "learn")
         self._average = copy.deepcopy(self._network).eval().requires_grad_(False)
         self._optimizer = make_optimizer(self._network, config)
-        self._loss = loss_of(self._spec)
+        self._loss = loss_of(self._spec, config.background_prior if self._sampler.presumes else 0.0)
         self.threads = config.threads or thread_count()
         self.steps_done = 0
         self._chunk = self._batch
