@@ -65,7 +65,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-def test_what_is_missing_is_said_in_one_line(start, trainings):
+def test_what_is_missing_is_said_in_one_line(start):
     user = start(np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8))
 
     def refused(*words):
@@ -74,7 +74,7 @@ def test_what_is_missing_is_said_in_one_line(start, trainings):
         assert user.session.problem
         assert all(word in user.says for word in words), user.says
         assert len(user.says) < 120
-        assert not trainings.made
+        assert not user.panel.train.curve._steps
 
     refused("Nothing is checked", "Draw")
     user.press("tool_draw")

@@ -244,7 +244,7 @@ def test_stop_ends_it_before_another_step(tiny_spec: MakeSpec, quick: Quick, dis
     next(steps)
     stop.set()
     events, trained = drain(steps)
-    assert events == []
+    assert events == [Finishing()]
     assert trained.stopped
     assert trained.model.spec.provenance["steps"] == 1
 

@@ -201,8 +201,8 @@ def _iter_run(
     if run.seconds_per_step is not None:
         slices = max(one.checked.shape[0] for one in run.fields)
         remember_step_time(run.spec, config, run.seconds_per_step, slices=slices)
-    if not run.stopped:
-        yield Finishing()
+    # after Stop too: whoever has gone away by then leaves the checkpoint
+    yield Finishing()
     with threads(run.threads):
         exact = PredictConfig(device=config.device, precision="float32")
         result = _tuned(run.result(), run, exact) if config.tune_thresholds else run.result()
