@@ -17,7 +17,7 @@ import torch
 
 from napari_unet import Annotated, Model, ModelSpec, TrainConfig, Trained, iter_fine_tune, iter_train, train
 from napari_unet.errors import CheckpointError, TrainingError
-from napari_unet.events import Event, Notice, StepDone, Validated
+from napari_unet.events import Event, Finishing, Notice, StepDone, Validated
 from napari_unet.models import load_model_file
 from napari_unet.network import UNet
 from napari_unet.training import estimate, read_unfinished, run, timing, trust, validation
@@ -400,6 +400,30 @@ def test_stop_while_scoring_is_heard(
     assert trained.stopped
     assert trained.score is None or trained.score.objects >= 20
     assert not any(isinstance(event, Validated) for event in events)
+
+
+def test_stop_after_the_last_step_leaves_the_rest_but_not_the_weights(
+    tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_SECONDS_AFTER_STOP", -1)
+    stop = threading.Event()
+    seen: list[Event] = []
+    steps = iter_train(disc_samples(6), quick(steps=5, validation=0.3), spec=tiny_spec(), stop=stop)
+    whole = train(disc_samples(6), quick(steps=5, validation=0.3), spec=tiny_spec())
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as done:
+            trained = done.value
+            break
+        if isinstance(seen[-1], Finishing):
+            stop.set()
+    assert isinstance(seen[-1], Finishing)
+    assert whole.score is not None
+    assert trained.score is None
+    assert not trained.stopped
+    assert trained.model.spec.decoder == tiny_spec().decoder
+    assert same(weights(trained.model), weights(whole.model))
 
 
 def test_estimate_is_timed_once_and_corrected_by_trainings(

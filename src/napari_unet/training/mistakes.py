@@ -8,12 +8,12 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.network import halo
-from napari_unet.prediction import decode
+from napari_unet.prediction import StoppedError, decode
 from napari_unet.training.metrics import match_objects
 from napari_unet.training.validation import field_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +27,9 @@ _MAX_VOXELS = 2_000_000
 """So many are looked at, about two seconds on two cores, so that training starts soon."""
 
 
-def find_mistakes(model: Model, fields: Sequence[Field], config: PredictConfig) -> list[NDArray[np.bool_]]:
+def find_mistakes(
+    model: Model, fields: Sequence[Field], config: PredictConfig, *, give_up: Callable[[], bool] | None = None
+) -> list[NDArray[np.bool_]]:
     """Return where a model is wrong, for each field.
 
     Objects: those that it does not find at IoU 0.5, whole, so that merged and split ones count too; and background
@@ -39,6 +41,8 @@ def find_mistakes(model: Model, fields: Sequence[Field], config: PredictConfig) 
     model : Model
     fields : sequence of Field
     config : PredictConfig
+    give_up : callable, optional
+        Whether there is no time left: the fields that are left are not looked at.
 
     Returns
     -------
@@ -55,9 +59,14 @@ def find_mistakes(model: Model, fields: Sequence[Field], config: PredictConfig) 
         if not boxes or seen >= _MAX_VOXELS:
             continue
         around = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(boxes[0], margin, strict=True))
-        seen += wrong[around].size
         part = field.part(around)
-        labels = decode(field_maps(model, part, config), model.spec.decoder)
+        try:
+            maps = field_maps(model, part, config, give_up)
+        except StoppedError:
+            seen = _MAX_VOXELS
+            continue
+        seen += wrong[around].size
+        labels = decode(maps, model.spec.decoder)
         wrong[around] = _wrong(part, labels, semantic=model.spec.task == "semantic")
     return found
 

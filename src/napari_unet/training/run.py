@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from napari_unet.training.trust import is_trusted
 from napari_unet.training.validation import hold_out, score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from threading import Event as StopFlag
 
     from numpy.typing import NDArray
@@ -106,23 +107,18 @@ class Run:
         self._of = "" if checkpoint is None else fingerprint(config, model, everything)
         self._best = _Best()
         self.history: list[Event] = []
-        self.stopped_at: float | None = None
+        self.stopped = False
+        self._stopped_at = math.inf
         self._step_times: list[float] = []
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was told to end."""
-        return self.stopped_at is not None
 
     @property
     def seconds_per_step(self) -> float | None:
         """What a step has cost; None where too few were taken to tell."""
         return float(np.median(self._step_times)) if len(self._step_times) >= 10 else None
 
-    @property
-    def give_up(self) -> Callable[[], bool]:
+    def give_up(self) -> bool:
         """Whether to leave what is not needed: soon after Stop."""
-        return lambda: self.stopped_at is not None and time.monotonic() > self.stopped_at + _SECONDS_AFTER_STOP
+        return self._hears_stop() and time.monotonic() - self._stopped_at > _SECONDS_AFTER_STOP
 
     @property
     def threads(self) -> int:
@@ -185,7 +181,10 @@ class Run:
         if self._is_fine_tuning and config.favour_mistakes:
             with threads(config.threads or thread_count()):
                 mistakes = find_mistakes(
-                    self._model, self.fields, PredictConfig(device=str(device), precision="float32")
+                    self._model,
+                    self.fields,
+                    PredictConfig(device=str(device), precision="float32"),
+                    give_up=self._hears_stop,
                 )
         self._trainer = Trainer(
             self._model,
@@ -217,12 +216,12 @@ class Run:
             happened = self._trainer.step(budget)
             self._step_times.append(time.perf_counter() - started)
             yield from self._note(*happened)
-            self._look_for_stop()
+            self.stopped = self._hears_stop()
             if self.stopped:
                 yield from self._save(budget)
             if self.held_out and budget.validation_is_due(self.stopped):
                 yield from self._validate(budget)
-                self._look_for_stop()
+                self.stopped = self._hears_stop()
             patience = self._config.patience
             ended = self.stopped or (patience is not None and self._best.without_gain >= patience)
             if not ended and time.monotonic() >= saved_at + CHECKPOINT_SECONDS:
@@ -242,13 +241,15 @@ class Run:
             self.history.append(event)
             yield event
 
-    def _look_for_stop(self) -> None:
-        if self._stop is not None and self._stop.is_set() and self.stopped_at is None:
-            self.stopped_at = time.monotonic()
+    def _hears_stop(self) -> bool:
+        is_set = self._stop is not None and self._stop.is_set()
+        if is_set:
+            self._stopped_at = min(self._stopped_at, time.monotonic())
+        return is_set
 
     def _validate(self, budget: Budget) -> Iterator[Event]:
         config = PredictConfig(device=str(self._trainer.device), precision=self._trainer.precision)
-        in_time = self.give_up if self.stopped else (self._stop.is_set if self._stop is not None else None)
+        in_time = self.give_up if self.stopped else self._hears_stop
         with budget.validating(), threads(self.threads):
             candidate = self._trainer.result()
             current = score(candidate, self._looked_at, config, give_up=in_time)
