@@ -293,6 +293,30 @@ def test_thresholds_are_tuned_on_what_is_checked_unless_they_should_stay(
     assert seen == ([64 * 64] * 2 if tune else [])
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_threshold_of_a_model_counts_only_for_objects_that_it_knows(
+    known: bool, disc_training: Trained, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[float] = []
+
+    def tuned(_: Any, __: Any, decoder: Any, **___: Any) -> Any:
+        starts.append(decoder.foreground_threshold)
+        return decoder
+
+    monkeypatch.setattr("napari_unet.training.loop.tune_decoder", tuned)
+    spec = disc_training.model.spec
+    sure = Model(
+        disc_training.model.network,
+        spec.model_copy(update={"decoder": spec.decoder.model_copy(update={"foreground_threshold": 0.8})}),
+    )
+    samples = disc_samples(2)
+    if not known:
+        samples = [Annotated(one.image.max() - one.image, one.labels, name=one.name) for one in samples]
+    result = fine_tune(sure, samples, quick(steps=2, tune_thresholds=True)).model.spec.decoder
+    assert starts == [0.8 if known else 0.5]
+    assert result.foreground_threshold == starts[0]
+
+
 def test_best_weights_on_held_out_images_are_kept(tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples) -> None:
     samples = disc_samples(6)
     events, trained = drain(iter_train(samples, quick(steps=24, validation=0.3), spec=tiny_spec()))

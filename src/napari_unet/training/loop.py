@@ -13,8 +13,8 @@ import torch
 from napari_unet._version import __version__
 from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Finishing, Score, StepDone
-from napari_unet.models import Model, ModelSpec
-from napari_unet.prediction import PredictConfig, StoppedError, threads
+from napari_unet.models import DecoderSpec, Model, ModelSpec
+from napari_unet.prediction import PredictConfig, StoppedError, decode, threads
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.giving_back import give_back
 from napari_unet.training.metrics import median_diameter
@@ -22,7 +22,7 @@ from napari_unet.training.run import Run
 from napari_unet.training.timing import remember_step_time
 from napari_unet.training.trainer import resolved
 from napari_unet.training.tuning import MAX_TUNED_VOXELS, tune_decoder
-from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired, compare, field_maps, score_maps
+from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired, compare, field_maps, matches, score_maps
 from napari_unet.training.weights import take_weights
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from napari_unet.training.sampling import Field
 
 __all__ = ["Trained", "fine_tune", "iter_fine_tune", "iter_train", "train"]
+
+_ENOUGH_OBJECTS = 50
+"""To tell whether a model knows objects of a kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +208,7 @@ def _iter_run(
     yield Finishing()
     with threads(run.threads):
         exact = PredictConfig(device=config.device, precision="float32")
-        result = _tuned(run.result(), run, exact) if config.tune_thresholds else run.result()
+        result = _tuned(run.result(), run, exact, base) if config.tune_thresholds else run.result()
         share = 0.0
         if base is not None:
             seen = [*run.held_out, *run.fields]
@@ -234,8 +237,13 @@ def _iter_run(
     return Trained(model, run.history, final, paired, run.stopped, recipe)
 
 
-def _tuned(result: Model, run: Run, exact: PredictConfig) -> Model:
-    """Return the model with the thresholds that suit what is checked, the held-out areas first."""
+def _tuned(result: Model, run: Run, exact: PredictConfig, base: Model | None) -> Model:
+    """Return the model with the thresholds that suit what is checked, the held-out areas first.
+
+    Between those that do as well, they stay as they are where the base model knows such objects. Where it does not, its
+    thresholds say nothing about them, and the foreground starts from the middle: what the network has learned from it
+    is surer of than of any other image, so a high threshold would cost there.
+    """
     left = MAX_TUNED_VOXELS // 5 if run.stopped else MAX_TUNED_VOXELS
     fields: list[Field] = []
     maps = []
@@ -248,8 +256,25 @@ def _tuned(result: Model, run: Run, exact: PredictConfig) -> Model:
             break
         left -= one.checked.size
         fields.append(one)
-    decoder = tune_decoder(maps, fields, result.spec.decoder, give_up=run.give_up)
+    decoder = result.spec.decoder
+    if base is not None and base.spec.task == "instances" and not _knows(base, fields, exact, run):
+        decoder = decoder.model_copy(update={"foreground_threshold": DecoderSpec().foreground_threshold})
+    decoder = tune_decoder(maps, fields, decoder, give_up=run.give_up)
     return Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
+
+
+def _knows(base: Model, fields: Sequence[Field], exact: PredictConfig, run: Run) -> bool:
+    """Tell whether a model finds the better half of the objects that are checked, looking at some of them."""
+    found: list[bool] = []
+    for field in fields:
+        try:
+            labels = decode(field_maps(base, field, exact, run.give_up), base.spec.decoder)
+        except StoppedError:
+            break
+        found += matches(field, labels, 0.5)[0].found.values()
+        if len(found) >= _ENOUGH_OBJECTS:
+            break
+    return not found or float(np.mean(found)) >= 0.5
 
 
 def _scored(result: Model, run: Run, exact: PredictConfig) -> Score | None:
