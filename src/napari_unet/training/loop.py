@@ -266,12 +266,12 @@ def _tuned(result: Model, run: Run, exact: PredictConfig, base: Model | None) ->
 def _knows(base: Model, fields: Sequence[Field], exact: PredictConfig, run: Run) -> bool:
     """Tell whether a model finds the better half of the objects that are checked, looking at some of them."""
     found: list[bool] = []
-    for field in fields:
+    for one in fields:
         try:
-            labels = decode(field_maps(base, field, exact, run.give_up), base.spec.decoder)
+            labels = decode(field_maps(base, one, exact, run.give_up), base.spec.decoder)
         except StoppedError:
             break
-        found += matches(field, labels, 0.5)[0].found.values()
+        found += matches(one, labels, 0.5)[0].found.values()
         if len(found) >= _ENOUGH_OBJECTS:
             break
     return not found or float(np.mean(found)) >= 0.5
