@@ -198,6 +198,18 @@ def test_split_finds_the_two(by, deep):
     assert edit.corrected == {7, 30}
 
 
+@pytest.mark.parametrize("by", ["maps", "image", "distances"])
+def test_every_click_of_split_gets_its_share_where_nothing_draws_a_border(by):
+    rows, columns = np.indices((40, 80))
+    level = 1 - np.hypot((rows - 20) / 12, (columns - 40) / 36)  # one smooth hill: the network sees one object
+    labels = (level > 0) * 7
+    maps, image = np.stack([np.clip(level, 0, 1)] * 3).astype(np.float32), 1000 * np.clip(level, 0, 1)
+    options = {"maps": {"maps": maps}, "image": {"image": image}}.get(by, {})
+    edit = split_object(labels, np.zeros(labels.shape, np.uint8), 7, [(20, 16), (20, 40), (21, 64)], 30, **options)
+    sizes = np.bincount(edit.labels_after.ravel())[[7, 30, 31]]
+    assert sizes.min() > 0.2 * sizes.sum()
+
+
 def test_split_says_what_is_missing():
     labels = (two_discs() > 0).astype(np.int32)
     status = np.zeros(labels.shape, np.uint8)

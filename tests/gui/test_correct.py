@@ -120,9 +120,9 @@ def test_complete_view_slice_and_image(start, discs):
     user.viewer.dims.set_current_step(0, 1)
     # a view: the upper left quarter and a bit, with one disc
     user.look_at(slice(0, 20), slice(0, 20))
-    user.until(lambda: complete_text(user) == "View is complete: 1 objects")
+    user.until(lambda: complete_text(user) == "View is complete: 1 object")
     user.press("complete")
-    assert "1 objects are right and nothing is missing" in user.says
+    assert "1 object is right and nothing is missing" in user.says
     checked = user.status == 1
     assert checked[1, :20, :20].all()
     assert not checked[[0, 2]].any()

@@ -109,7 +109,8 @@ def propose(
     image : array, optional
         In the axes of the labels. Its intensities are used where there are no maps, or nothing in them.
     object_diameter_px : float, optional
-        Typical diameter: much smaller and much larger outlines are not chosen, but can be walked to.
+        Typical diameter: much smaller and much larger outlines are not chosen, but can be walked to, unless there are
+        no others.
     dims : {2, 3}
         Whether the object is one plane (default) or a body of the last three axes.
 
@@ -130,16 +131,20 @@ def propose(
     if object_diameter_px is not None:
         reach = int(min(most, max(reach, 2 * object_diameter_px)))
         most = min(most, 2 * reach)
+    unusual: Proposal | None = None
     while True:
         box = _window(here, labels.shape, reach, dims)
         start = tuple(c - s.start for c, s in zip(here, box, strict=True))
         free = ((labels[box] == 0) | (labels[box] == under)) & (status[box] != Status.IGNORE)
         values = np.asarray(source[box], np.float32)
         values, levels = _from_map(values, start) if seen else _from_image(values, start)
-        proposal = _choose(values, levels, free, start, box, labels.shape, object_diameter_px, dims)
-        if proposal is not None or 2 * reach > most:
+        proposal, usual = _choose(values, levels, free, start, box, labels.shape, object_diameter_px, dims)
+        if seen or maps is None:  # where the network sees nothing, what the image shows is ground as a rule
+            unusual = unusual or proposal
+        if (proposal is not None and usual) or 2 * reach > most:
             break
         reach *= 2
+    proposal = proposal if usual else unusual
     return None if proposal is None else replace(proposal, replaces=under, dims=dims)
 
 
@@ -207,26 +212,31 @@ def _choose(
     shape: tuple[int, ...],
     object_diameter_px: float | None,
     dims: int,
-) -> Proposal | None:
-    """Build the chain in a window and choose; None where all of it reaches out of the window or is tiny."""
+) -> tuple[Proposal | None, bool]:
+    """Build the chain in a window and choose; None where all of it reaches out of the window or is tiny.
+
+    And tell whether it is of usual size.
+    """
     if not free[start] or levels[-1] <= levels[0]:
-        return None
+        return None, False
     depth, areas, cut = _chain(np.where(free, values, -np.inf), levels, start, box, shape)
     if not areas:
-        return None
+        return None, False
     change = np.full(len(areas), np.inf)
     for k in range(len(areas)):
         outer, inner = areas[max(0, k - 1)], areas[min(len(areas) - 1, k + 1)]
         step = min(len(areas) - 1, k + 1) - max(0, k - 1)
         change[k] = (outer - inner) / areas[k] / max(step, 1)
-    smallest, largest = float(_SMALLEST), np.inf
+    sizes = np.array(areas)
+    change[(sizes < _SMALLEST) | np.array(cut)] = np.inf
+    if not np.isfinite(change).any():
+        return None, False
+    usual = np.isfinite(change)
     if object_diameter_px is not None:
         typical = np.pi / 4 * object_diameter_px**2 if dims == 2 else np.pi / 6 * object_diameter_px**3
-        smallest, largest = max(smallest, typical / 8), 6 * typical
-    sizes = np.array(areas)
-    change[(sizes < smallest) | (sizes > largest) | np.array(cut)] = np.inf
-    if not np.isfinite(change).any():
-        return None
+        usual &= (sizes >= typical / 8) & (sizes <= 6 * typical)
+    if usual.any():
+        change[~usual] = np.inf
     # levels that give almost the same outline are one step of the walk
     best = int(np.argmin(change))
     keep = [best]
@@ -243,7 +253,7 @@ def _choose(
     stepped = walk[depth]
     (tight,) = ndi.find_objects((stepped > 0).view(np.uint8))
     outer_box = tuple(slice(o.start + s.start, o.start + s.stop) for o, s in zip(box, tight, strict=True))
-    return Proposal(outer_box, stepped[tight], free[tight], len(keep), keep.index(best) + 1)
+    return Proposal(outer_box, stepped[tight], free[tight], len(keep), keep.index(best) + 1), bool(usual.any())
 
 
 def _chain(

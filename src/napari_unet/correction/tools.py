@@ -18,11 +18,14 @@ from napari_unet.correction.edits import Box, Edit, make_edit, object_box
 from napari_unet.errors import AnnotationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
 __all__ = ["cut_object", "fill_holes", "merge_objects", "split_object"]
+
+_FAIR = 0.15
+"""Of what is nearest to a click: the least that it gets where maps, image or shape draw the border."""
 
 
 def merge_objects(
@@ -78,6 +81,9 @@ def split_object(
 ) -> Edit | None:
     """Divide an object between two or more clicks by a seeded watershed.
 
+    Where the maps or the image know of no border between the clicks, the shape of the object decides; where that does
+    not either, the border is halfway between the clicks.
+
     Parameters
     ----------
     labels, status : ndarray
@@ -120,8 +126,7 @@ def split_object(
             markers[place] = markers.max() + 1
     if markers.max() < 2:
         raise AnnotationError("Click two or more places inside one object to split it between them.")
-    landscape = _landscape(inside, box, maps, image, spacing)
-    parts = watershed(landscape, markers, mask=inside)
+    parts = _fair_parts(inside, markers, _landscapes(inside, box, maps, image, spacing), spacing)
     return _divide(labels, status, box, number, parts, fresh_id)
 
 
@@ -207,23 +212,39 @@ def fill_holes(labels: NDArray[Any], status: NDArray[np.uint8], number: int, *, 
     )
 
 
-def _landscape(
+def _fair_parts(
+    inside: NDArray[np.bool_],
+    markers: NDArray[np.int32],
+    landscapes: Iterator[NDArray[np.float32]],
+    spacing: Sequence[float] | None,
+) -> NDArray[np.int32]:
+    """Return the watershed on the first landscape on which no click is left with next to nothing.
+
+    A click on a slope gets the few voxels behind it, and that is not what was meant by it.
+    """
+    halfway = watershed(ndi.distance_transform_edt(markers == 0, sampling=spacing), markers, mask=inside)
+    shares = _FAIR * np.bincount(halfway.ravel())[1:]
+    for landscape in landscapes:
+        parts: NDArray[np.int32] = watershed(landscape, markers, mask=inside)
+        if (np.bincount(parts.ravel(), minlength=shares.size + 1)[1:] >= shares).all():
+            return parts
+    return np.asarray(halfway, np.int32)
+
+
+def _landscapes(
     inside: NDArray[np.bool_], box: Box, maps: Any, image: Any, spacing: Sequence[float] | None
-) -> NDArray[np.float32]:
-    """Return what the watershed rises along: low in the middle of the parts, high between them."""
+) -> Iterator[NDArray[np.float32]]:
+    """Yield what a watershed may rise along, the best first: low in the middle of the parts, high between them."""
     if maps is not None and maps.shape[0] >= 3:
         inward = np.asarray(maps[(slice(1, 3), *box)], np.float32).min(0)
-        inward = np.where(inside, inward, 0)
-        return np.asarray(-ndi.gaussian_filter(inward, 1.0))
-    if maps is not None:
-        return np.asarray(-ndi.gaussian_filter(np.asarray(maps[(0, *box)], np.float32), 1.0))
-    if image is not None:
+        yield np.asarray(-ndi.gaussian_filter(np.where(inside, inward, 0), 1.0))
+    elif maps is not None:
+        yield np.asarray(-ndi.gaussian_filter(np.asarray(maps[(0, *box)], np.float32), 1.0))
+    elif image is not None:
         pixels = np.nan_to_num(np.asarray(image[box], np.float32), posinf=0, neginf=0)
-        edges: NDArray[np.float32] = ndi.gaussian_gradient_magnitude(pixels, 1.0)
-        return edges
-    padded = np.pad(inside, 1)
-    depth = ndi.distance_transform_edt(padded, sampling=spacing)
-    return -np.asarray(depth[(slice(1, -1),) * inside.ndim], np.float32)
+        yield ndi.gaussian_gradient_magnitude(pixels, 1.0)
+    depth = ndi.distance_transform_edt(np.pad(inside, 1), sampling=spacing)
+    yield -np.asarray(depth[(slice(1, -1),) * inside.ndim], np.float32)
 
 
 def _divide(

@@ -10,9 +10,10 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QWidget
 
 from napari_unet.correction import tell_counts
 from napari_unet.gui.class_chooser import ClassChooser
+from napari_unet.gui.hints import how_many
 from napari_unet.gui.session import Scope, Tool
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
-from napari_unet.gui.widgets import Section, button, narrow, row, wrapped_label
+from napari_unet.gui.widgets import Section, button, narrow, row, set_choices, wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ class CorrectPanel(Section):
         self.complete = button("View is complete", correcting.complete, name="complete")
         self.complete_more = narrow(QComboBox())
         self.complete_more.setObjectName("complete_scope")
-        self.complete_more.addItems(["view", "slice", "image"])
+        self.complete_more.setToolTip("The visible part of it, the slice that is shown, or the whole image.")
         self.undo = self._action("Undo", correcting.undo, "undo", "Take back the last change.")
         self.redo = self._action("Redo", correcting.redo, "redo", "Make it again.")
         self.next = self._action(
@@ -57,9 +58,10 @@ class CorrectPanel(Section):
             "Right, next", correcting.looking.confirm, "right_next", "What is shown is right as it is; go to the next."
         )
         self.counts = wrapped_label("counts")
+        self.counts.setToolTip("Corrected: drawn, changed, or taken away. What is gone counts, too.")
         self.so_far = wrapped_label("so_far")
         self.so_far.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
-        self.complete_more.setMaximumWidth(80)
+        self.complete_more.setMaximumWidth(92)
         complete = row(self.complete, self.complete_more, stretch=(1, 0))
         self._only_objects: list[QWidget] = [complete, self.next, self.right_next]
         self._grid = QGridLayout()
@@ -128,11 +130,19 @@ class CorrectPanel(Section):
             holder.setVisible(not semantic)
         for one in (self.next, self.right_next):
             one.setEnabled(session.segmented)
+        self._offer_scopes()
         counts = tell_counts(session.checked, session.objects, session.corrected)
         self.counts.setText(f"{session.checked} pixels painted" if semantic else counts)
         self.so_far.setText(session.so_far.replace(_FOLDER, f'<a href="folder">{_FOLDER}</a>'))
         self.so_far.setVisible(bool(session.so_far))
         self._count_soon()
+
+    def _offer_scopes(self) -> None:
+        """Offer to declare complete what the image has."""
+        correcting, scopes = self._workbench.correcting, self._workbench.segmenting.scopes()[::-1]
+        if correcting.scope not in scopes:
+            correcting.scope = Scope.VIEW
+        set_choices(self.complete_more, [scope.value for scope in scopes], correcting.scope.value)
 
     def _arrange(self, shown: list[Tool]) -> None:
         """Lay out the tools that there is something to do for."""
@@ -150,7 +160,7 @@ class CorrectPanel(Section):
         count = self._workbench.correcting.objects_in(Scope(scope))
         self.complete.setEnabled(count is not None)
         what = scope.capitalize()
-        self.complete.setText(f"{what} is complete" + (f": {count} objects" if count is not None else ""))
+        self.complete.setText(f"{what} is complete" + (f": {how_many(count)}" if count is not None else ""))
         key = _spelled(ACTION_KEYS["complete"])
         self.complete.setToolTip(
             f"Every object in the {scope} is right and nothing is missing: learn its empty places too. Key: {key}."

@@ -9,6 +9,7 @@ from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.clicking import Clicking
 from napari_unet.gui.document import bind_undo_keys
 from napari_unet.gui.highlight import Highlight
+from napari_unet.gui.hints import how_many
 from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.keys import Keys
 from napari_unet.gui.looking import Looking
@@ -209,7 +210,8 @@ class Correcting:
         )
 
     def _tell_complete(self, count: int) -> None:
-        self._session.say(f"{count} objects are right and nothing is missing here. Go on, or press Train.")
+        found = f"{how_many(count)} {'is' if count == 1 else 'are'} right and nothing is missing here"
+        self._session.say(f"{found if count else 'All of this is background'}. Go on, or press Train.")
 
     def objects_in(self, scope: Scope) -> int | None:
         """Return how many objects are in the view, slice or image; None where it cannot be declared complete."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["OPEN_AN_IMAGE", "ask_for_truth", "plural_kind", "require_truth"]
+__all__ = ["OPEN_AN_IMAGE", "ask_for_truth", "how_many", "plural_kind", "require_truth"]
 
 OPEN_AN_IMAGE = "Open an image: File > Open, or File > Open Sample > U-Net."
 
@@ -24,6 +24,11 @@ def ask_for_truth(spec: ModelSpec | None) -> str:
     if spec is not None and spec.task == "semantic":
         return "Paint some strokes of each class and of the background, then press Train."
     return "Draw about ten objects, paint some background beside them, then press Train."
+
+
+def how_many(count: int) -> str:
+    """Return ``1 object`` or ``5 objects``."""
+    return f"{count} object{'s' * (count != 1)}"
 
 
 def plural_kind(spec: ModelSpec) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QWidget
 
-from napari_unet.gui.widgets import button
+from napari_unet.gui.widgets import button, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +22,13 @@ class NewModelForm(QWidget):
         self.name = QLineEdit()
         self.name.setObjectName("new_name")
         self.name.setPlaceholderText("for example: my cells")
-        self.task = QComboBox()
+        self.task = quiet(QComboBox())
         self.task.setObjectName("new_task")
         self.task.addItems(["objects", "classes"])
         self.task.setToolTip("objects: each gets a number of its own. classes: each pixel gets a class.")
         self.classes = QLineEdit("class A, class B")
         self.classes.setObjectName("new_classes")
-        self.dims = QComboBox()
+        self.dims = quiet(QComboBox())
         self.dims.setObjectName("new_dims")
         self.dims.addItems(["2-D (planes)", "3-D (volumes)"])
         layout = QFormLayout(self)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QMenu
 
 from napari_unet.gui.session import JobState
-from napari_unet.gui.widgets import Section, button, row, set_highlight
+from napari_unet.gui.widgets import Section, button, quiet, row, set_highlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class ResultsPanel(Section):
 
 
 def _option(text: str, name: str, tooltip: str) -> QCheckBox:
-    made = QCheckBox(text)
+    made = quiet(QCheckBox(text))
     made.setObjectName(name)
     made.setToolTip(tooltip)
     return made

@@ -59,9 +59,8 @@ class SegmentPanel(Section):
 
     @property
     def _scopes(self) -> list[Scope]:
-        """What can be segmented; the slice only where there are several."""
-        planes = [part.stop for part in self._workbench.segmenting.box(Scope.IMAGE)[:-2]]
-        return [Scope.IMAGE, *([Scope.SLICE] if any(n > 1 for n in planes) else []), Scope.VIEW]
+        """What can be segmented."""
+        return self._workbench.segmenting.scopes()
 
     def _segment(self) -> None:
         self._workbench.segmenting.segment(self._scope)

@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_unet.errors import PredictionError, UNetError
 from napari_unet.gui.guide import MOST_VOXELS, Guide
-from napari_unet.gui.hints import ask_for_truth
+from napari_unet.gui.hints import ask_for_truth, how_many
 from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.inputs import lazy
 from napari_unet.gui.jobs import CANCELLED
@@ -270,6 +270,11 @@ class Segmenting:
         step = tuple(bench.viewer.dims.current_step)
         return view_box(image, axes, step, whole_plane=scope is Scope.SLICE)
 
+    def scopes(self) -> list[Scope]:
+        """Return what the image has: slices only where there are several."""
+        planes = [part.stop for part in self.box(Scope.IMAGE)[:-2]]
+        return [Scope.IMAGE, *([Scope.SLICE] if any(n > 1 for n in planes) else []), Scope.VIEW]
+
     def tell_result(self, document: Document, spec: ModelSpec) -> None:
         """Say what was found and what to do next."""
         session = self._session
@@ -278,7 +283,7 @@ class Segmenting:
             session.say("This image has the same value everywhere: there is nothing to find.", problem=True)
         elif isinstance(document, ObjectDocument):
             count = document.object_count((slice(None),) * document.labels.ndim)
-            found = f"{count} objects. Correct what is wrong, confirm what is right, then press Train.{blended}"
+            found = f"{how_many(count)}. Correct what is wrong, confirm what is right, then press Train.{blended}"
             knows_size = spec.object_diameter_px is not None
             nothing = "Check the object size." if knows_size else ask_for_truth(spec)
             session.say(found if count else f"No objects. {nothing}", problem=not count)

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSlider
 from superqt import QCollapsible
 
 from napari_unet.gui.doctor import Finding, examine_device
-from napari_unet.gui.widgets import button, caption, narrow, row
+from napari_unet.gui.widgets import button, caption, narrow, quiet, row
 from napari_unet.gui.worker import Job
 from napari_unet.prediction import DECODING, PredictConfig, available_devices
 
@@ -51,13 +51,13 @@ class SettingsPanel(QCollapsible):
         self.link_z = self._option("link_z", "Link slices into 3-D objects")
         self.link_t = self._option("link_t", "Link objects through time")
         self.average = self._option("average", "Average over turns, 8 x slower")
-        self.smallest = QSpinBox()
+        self.smallest = quiet(QSpinBox())
         self.smallest.setObjectName("min_size")
         self.smallest.setRange(0, 10**6)
         self.smallest.setToolTip(self._tips["min_size"])
         self.smallest.setKeyboardTracking(False)
         self.smallest.valueChanged.connect(tuning.leave_out)
-        self.overlap = QDoubleSpinBox()
+        self.overlap = quiet(QDoubleSpinBox())
         self.overlap.setObjectName("min_overlap")
         self.overlap.setRange(0.05, 1)
         self.overlap.setSingleStep(0.05)
@@ -94,7 +94,7 @@ class SettingsPanel(QCollapsible):
         self._render()
 
     def _slider(self, name: str, move: Callable[[float], None], *, lowest: int = 1) -> QSlider:
-        slider = QSlider(Qt.Orientation.Horizontal)
+        slider = quiet(QSlider(Qt.Orientation.Horizontal))
         slider.setObjectName(name)
         slider.setRange(lowest, 99)
         slider.setToolTip(self._tips[name])
@@ -110,7 +110,7 @@ class SettingsPanel(QCollapsible):
         return made
 
     def _option(self, name: str, text: str) -> QCheckBox:
-        made = QCheckBox(text)
+        made = quiet(QCheckBox(text))
         made.setObjectName(name)
         made.setToolTip(self._tips[name])
         made.toggled.connect(lambda on: setattr(self._session, name, on))

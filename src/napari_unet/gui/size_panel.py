@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_unet.gui.session import JobState
 from napari_unet.gui.sizing import ENOUGH_OBJECTS
-from napari_unet.gui.widgets import button, caption, row
+from napari_unet.gui.widgets import button, caption, quiet, row
 
 if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
@@ -23,7 +23,7 @@ class SizePanel(QWidget):
         super().__init__()
         self._workbench = workbench
         self._session = workbench.session
-        self.object_size = QSpinBox()
+        self.object_size = quiet(QSpinBox())
         self.object_size.setObjectName("object_size")
         self.object_size.setRange(0, 2000)
         self.object_size.setSuffix(" px")

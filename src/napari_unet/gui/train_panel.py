@@ -13,7 +13,17 @@ from superqt import QCollapsible
 from napari_unet.events import StepDone, Validated
 from napari_unet.gui.forecast import steps_line
 from napari_unet.gui.session import JobState
-from napari_unet.gui.widgets import Section, button, caption, narrow, row, set_choices, set_highlight, wrapped_label
+from napari_unet.gui.widgets import (
+    Section,
+    button,
+    caption,
+    narrow,
+    quiet,
+    row,
+    set_choices,
+    set_highlight,
+    wrapped_label,
+)
 
 if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
@@ -40,7 +50,7 @@ class TrainPanel(Section):
             "Continue training", self._resume, name="resume",
             tooltip="Go on with the training that was broken off. Train begins a new one.",
         )  # fmt: skip
-        self.minutes = QComboBox()
+        self.minutes = quiet(QComboBox())
         self.minutes.setObjectName("minutes")
         self.minutes.addItems([f"{n} min" for n in _MINUTES])
         self.minutes.setCurrentText("5 min")

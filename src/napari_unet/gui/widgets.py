@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+_W = TypeVar("_W", bound=QWidget)
 
 __all__ = [
     "Section",
     "button",
     "caption",
     "narrow",
+    "quiet",
     "row",
     "set_choices",
     "set_highlight",
@@ -53,8 +68,37 @@ def button(
     made.setMinimumWidth(made.fontMetrics().horizontalAdvance(text) + 14)
     # a double click is two clicks; Space and Enter belong to the canvas
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    made.clicked.connect(lambda _checked=False: on_click())
+
+    def click() -> None:
+        focus = made.window().focusWidget()
+        if isinstance(focus, QAbstractSpinBox):
+            focus.interpretText()  # a number that was typed without Enter counts, too
+            focus.clearFocus()
+        on_click()
+
+    made.clicked.connect(lambda _checked=False: click())
     return made
+
+
+def quiet(widget: _W) -> _W:
+    """Let the wheel scroll the panel where the mouse is over a setting, and the keys stay the canvas's; return it.
+
+    A click into a number or on a slider gives it both, until Enter or a click elsewhere.
+    """
+    takes_keys = isinstance(widget, QAbstractSpinBox | QAbstractSlider)
+    widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus if takes_keys else Qt.FocusPolicy.TabFocus)
+    widget.installEventFilter(_PassesTheWheelOn(widget))
+    if isinstance(widget, QAbstractSpinBox):
+        widget.editingFinished.connect(widget.clearFocus)
+    return widget
+
+
+class _PassesTheWheelOn(QObject):
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802 - Qt's name
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False
 
 
 def caption(text: str) -> QLabel:
@@ -66,10 +110,10 @@ def caption(text: str) -> QLabel:
 
 
 def narrow(combo: QComboBox, letters: int = 5) -> QComboBox:
-    """Let a combo box shrink with the panel, whatever its entries are; return it."""
+    """Let a `quiet` combo box shrink with the panel, whatever its entries are; return it."""
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(letters)
-    return combo
+    return quiet(combo)
 
 
 def row(*widgets: QWidget, stretch: tuple[int, ...] = ()) -> QWidget:
