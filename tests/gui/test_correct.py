@@ -169,3 +169,23 @@ def test_nothing_is_complete_before_there_are_labels(user):
     user.press("complete")
     assert (user.status == 1).all()
     assert user.panel.correct.counts.text() == "0 of 0 objects checked, 0 corrected"
+
+
+def in_the_list(layer):
+    """Tell whether the thumbnail of a layer shows something where the first disc is."""
+    return layer.thumbnail[6, 6, :3].any()
+
+
+def test_the_layer_list_shows_what_is_there_now(start, discs):
+    user = start(discs(3))
+    user.segment()
+    labels, checked = user.viewer.layers["img labels"], user.viewer.layers["img checked"]
+    user.until(lambda: in_the_list(labels))
+    assert labels.thumbnail.shape == (32, 32, 4)
+    assert not labels.thumbnail[0, 0, :3].any()
+    user.press("tool_delete")
+    user.click((12, 12))
+    user.until(lambda: in_the_list(checked) and not in_the_list(labels))
+    assert labels.thumbnail[25, 24, :3].any(), "another disc"
+    user.undo()
+    user.until(lambda: in_the_list(labels) and not in_the_list(checked))

@@ -51,6 +51,11 @@ def slide(user, name, steps):
         QTest.keyClick(slider(user, name), key)
 
 
+def outlines(user):
+    """Return the layer of the outlines while there are any to see."""
+    return next((layer for layer in user.viewer.layers if layer.name == "threshold" and layer.visible), None)
+
+
 def test_the_objects_follow_a_threshold_without_the_network(soft, runs):
     user = soft
     assert not slider(user, "foreground_threshold").isEnabled(), "nothing to see yet"
@@ -68,7 +73,7 @@ def test_the_objects_follow_a_threshold_without_the_network(soft, runs):
     after = user.labels
     assert (after > 0).sum() < (before > 0).sum()
     assert len(np.unique(after)) == 6
-    user.until(lambda: "threshold" not in user.viewer.layers)
+    user.until(lambda: outlines(user) is None)
     assert len(runs) == 1, "the network does not run again"
     # it counts for the next segmentation, which gives the same
     user.segment()
@@ -82,27 +87,62 @@ def test_the_objects_follow_a_threshold_without_the_network(soft, runs):
     assert len(runs) == 2
 
 
-def test_the_outline_follows_within_a_tenth_of_a_second(soft):
-    user = soft
+def in_a_large_view(user):
+    """Segment, and let the maps be those of as many pixels as a large view has: 2048 x 2048."""
     user.segment()
-    maps = user.panel.workbench.tuning._maps
-    large = np.tile(maps.values, (1, 32, 32))  # 2048 x 2048, as many pixels as a large view
-    tuning = user.panel.workbench.tuning
-    object.__setattr__(maps, "values", large)
-    object.__setattr__(maps, "box", (slice(0, 2048), slice(0, 2048)))
     bench = user.panel.workbench
+    maps = bench.tuning._maps
+    object.__setattr__(maps, "values", np.tile(maps.values, (1, 32, 32)))
+    object.__setattr__(maps, "box", (slice(0, 2048), slice(0, 2048)))
     bench.segmenting.box = lambda scope: maps.box
-    tuning.move(foreground=0.5)
+    bench.tuning._timer.ask = lambda: None  # the labels stay as they are
+    bench.tuning.move(foreground=0.5)
     user.pause()
+    return bench.tuning
+
+
+def test_the_outline_follows_within_a_tenth_of_a_second(soft):
+    user, tuning = soft, in_a_large_view(soft)
     took = []
     for value in (0.52, 0.54, 0.56):
         begun = time.thread_time()
         tuning.move(foreground=value)
         user.pause()
         took.append(time.thread_time() - begun)
-    tuning._timer.stop()
     assert min(took) < 0.1
     assert user.viewer.layers["threshold"].data.size == 1024**2, "at the resolution of the canvas"
+
+
+def test_the_objects_of_a_large_view_are_found_in_the_background_and_outlined_then(soft):
+    user, tuning = soft, in_a_large_view(soft)
+    rim = user.viewer.layers["threshold"]
+    whole = rim.data.copy()
+    assert whole.any()
+    begun = time.thread_time()
+    tuning.move(peaks=0.99999)
+    assert time.thread_time() - begun < 0.1
+    np.testing.assert_array_equal(rim.data, whole)
+    # the other slider meanwhile, and back: what counts in the end is shown
+    tuning.move(foreground=0.6)
+    assert (rim.data != whole).any()
+    tuning.move(peaks=0.999999)
+    user.until(lambda: not rim.data.any())  # none is so sure
+    tuning.move(peaks=0.5)
+    assert rim.data.any(), "at once now"
+
+
+def test_the_outline_goes_along_with_the_view(soft):
+    user = soft
+    user.segment()
+    slide(user, "foreground_threshold", 3)
+    user.until(lambda: outlines(user) is None)
+    user.look_at(slice(0, 32), slice(30, 62))
+    slide(user, "foreground_threshold", 3)
+    rim = outlines(user)
+    assert [one.name for one in user.viewer.layers].count("threshold") == 1
+    lines = np.argwhere(rim.data) * rim.scale + rim.translate
+    assert np.hypot(*(lines - (12, 44)).T).max() < 8, "around the one disc in view"
+    user.until(lambda: outlines(user) is None)
 
 
 def test_a_slider_in_a_new_view_asks_the_network_once(start, discs, runs):
@@ -115,8 +155,8 @@ def test_a_slider_in_a_new_view_asks_the_network_once(start, discs, runs):
     user.until(lambda: len(runs) == 2 and user.idle)
     assert runs[1]["Z"] == slice(2, 3)
     slide(user, "min_prominence", 3)
-    user.until(lambda: "threshold" in user.viewer.layers)
-    user.until(lambda: "threshold" not in user.viewer.layers)
+    user.until(lambda: outlines(user) is not None)
+    user.until(lambda: outlines(user) is None)
     assert len(runs) == 2
     # another model comes with thresholds of its own
     user.panel.workbench.choosing.use(user.panel.workbench.model, "nuclei")

@@ -12,6 +12,7 @@ from napari_unet.errors import AnnotationError
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.session import Tool
 from napari_unet.gui.status_brush import paint_status
+from napari_unet.gui.tools import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -91,12 +92,12 @@ class Clicking:
                 self._session.say(_NOTHING_HERE)
 
     def flag(self, edit: Edit) -> None:
-        """Tell if a stroke has left an object in distant pieces."""
-        document = self._workbench.document
+        """Tell if a stroke has left an object in distant pieces; if not, what the brush does, and nothing of before."""
+        document, tool = self._workbench.document, self._session.tool
         if edit.what == "stroke" and isinstance(document, ObjectDocument):
             note = tell_pieces(document, edit.corrected)
-            if note:
-                self._session.say(note, problem=True)
+            if note or tool in TOOLS:
+                self._session.say(note or TOOLS[tool].hint, problem=bool(note))
 
     # --- one object --------------------------------------------------------------------------------------
 
@@ -124,11 +125,23 @@ class Clicking:
             self._session.say(f"{what} is ignored: never learned from, never counted. Forget takes it back.")
 
     def _accept(self, document: ObjectDocument, point: tuple[int, ...]) -> None:
+        taken = self._is_settled(document, point)
         number = self._proposing.accept(document, point)
-        if number is None:
+        if number is None and taken:
+            self._session.say(f"This is {taken}. Forget (U) takes that back.")
+        elif number is None:
             self._session.say("Nothing stands out here. Draw it with New object.")
         else:
             self._say(document, f"Object {number}{tell_slices(document, number)} is there now, checked.", number)
+
+    @staticmethod
+    def _is_settled(document: ObjectDocument, point: tuple[int, ...]) -> str:
+        """Return why nothing may be proposed at a point: what is known of it; empty if nothing is."""
+        if not all(0 <= c < n for c, n in zip(point, document.shape, strict=True)):
+            return ""
+        if document.status[point] == Status.IGNORE:
+            return "ignored"
+        return "checked" if document.labels[point] and document.status[point] == Status.CHECKED else ""
 
     # --- two clicks --------------------------------------------------------------------------------------
 

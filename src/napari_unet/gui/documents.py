@@ -14,8 +14,9 @@ from napari_unet.gui.document import kind_of
 from napari_unet.gui.hints import OPEN_AN_IMAGE
 from napari_unet.gui.jobs import Progress
 from napari_unet.gui.keeping import Keeping
-from napari_unet.gui.layers import label_shape
+from napari_unet.gui.layers import label_shape, show_thumbnail
 from napari_unet.gui.object_document import ObjectDocument
+from napari_unet.gui.resting import Resting
 from napari_unet.gui.session import JobState, Tool
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ __all__ = ["Documents"]
 
 _AT_ONCE = 2**22
 """Voxels of labels that are read while the window waits: less than a second."""
+
+_THUMBNAILS_MS = 300
+"""Rest after which the layer list shows what was changed."""
 
 _COMING = "Your corrections are being opened. What needs them can be used as soon as they are there."
 _LATER = "Your corrections are opened as soon as what is running has ended."
@@ -61,6 +65,7 @@ class Documents:
         self._opening: tuple[Key, Store] | None = None
         self._wanted: Key | None = None
         self._closed = False
+        self._thumbnails = Resting(_THUMBNAILS_MS, self._show_thumbnails)
         self._session.events.prediction.connect(self._on_prediction)
 
     def __iter__(self) -> Iterator[Document]:
@@ -218,6 +223,7 @@ class Documents:
             bench.shelf.add(layer)
         bench.viewer.layers.selection.active = document.editable
         document.changed.connect(bench.update_counts)
+        document.changed.connect(self._thumbnails.ask)
         bench.correcting.follow(document)
         self._all.append(document)
         bench.document = document
@@ -230,6 +236,12 @@ class Documents:
         bench.inputs_changed()
         bench.update_counts()
         return document
+
+    def _show_thumbnails(self) -> None:
+        viewer = self._workbench.viewer
+        if viewer.dims.ndisplay == 2:
+            for layer in (layer for document in self._all for layer in document.layers):
+                show_thumbnail(layer, viewer.dims.point)
 
     def _bring_back(self, key: Key) -> None:
         """Show what was corrected before, if that is still wanted."""
@@ -276,6 +288,7 @@ class Documents:
     def close(self) -> None:
         """Write what is left and let go of everything."""
         self._closed = True
+        self._thumbnails.stop()
         self._session.events.prediction.disconnect(self._on_prediction)
         for document in self._all:
             self._let_go(document)
@@ -285,6 +298,7 @@ class Documents:
 
     def _let_go(self, document: Document) -> None:
         document.changed.disconnect(self._workbench.update_counts)
+        document.changed.disconnect(self._thumbnails.ask)
         self._workbench.correcting.let_go(document)
         document.close()
         self._keeping.close(document.store)

@@ -13,6 +13,8 @@ from qtpy.QtCore import QTimer
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Layer
     from numpy.typing import NDArray
 
@@ -32,10 +34,13 @@ __all__ = [
     "make_overlay",
     "make_rim",
     "mark_as_ours",
+    "show_thumbnail",
     "view_box",
 ]
 
 _STATUS_COLORS = {None: "transparent", 0: "transparent", 1: "#30d158", 2: "#ff9f0a"}
+_THUMBNAIL = 32
+"""Pixels of a side of what the layer list shows."""
 OURS = "napari-unet"
 """Our key in the metadata of layers: True in those that the panel makes to show something, a word in those that it
 keeps labels in, in images what is known of them."""
@@ -152,6 +157,25 @@ def make_rim(image: Image, axes: str, box: Box, rim: NDArray[np.uint8], step: in
     layer.editable = False
     mark_as_ours(layer)
     return layer
+
+
+def show_thumbnail(layer: Labels, point: Sequence[float]) -> None:
+    """Draw what the layer list shows of labels: napari draws it with a new slice, and not when something is written.
+
+    Parameters
+    ----------
+    layer : Labels
+    point : sequence of float
+        Where the sliders of the viewer are, in its space.
+    """
+    voxel = np.rint(layer.world_to_data(tuple(point)[-layer.ndim :])).astype(int)
+    lead = tuple(np.clip(voxel, 0, np.array(layer.data.shape) - 1)[:-2])
+    sides = layer.data.shape[-2:]
+    shrunk = min(1.0, _THUMBNAIL / max(sides))
+    rows, columns = (np.linspace(0, n - 1, max(1, round(n * shrunk))).round().astype(int) for n in sides)
+    colors = np.array(layer.colormap.map(np.asarray(layer.data[(*lead, rows[:, None], columns)])))
+    colors[..., 3] *= layer.opacity
+    layer.thumbnail = colors
 
 
 def make_map(image: Image, axes: str, box: Box, values: NDArray[Any], name: str) -> Image:

@@ -71,15 +71,17 @@ class Looking:
                 return
         self._queue = None
         self._leave()
-        self._session.say("Nothing doubtful is left that you have not seen. Press Train, or Segment again.")
+        self._session.say(
+            "Nothing doubtful is left that you have not seen. If nothing is missing, press K, then Train."
+        )
 
     def confirm(self) -> None:
-        """Say that the place that is shown is right as it is, and go on."""
+        """Say that the place that is shown is right as it is, and go on; where none is, show the first."""
         document, place = self._document(), self._here
         if document is None:
             return
         if place is None:
-            self._session.say("Press Next first (Q): it shows the place that this confirms.")
+            self.next()
             return
         if place.number and document.objects.box(place.number) is not None:
             document.confirm(place.number)
@@ -203,7 +205,7 @@ class Looking:
             there = document.labels[box]
             mask = there == place.number if place.number else np.ones(there.shape, bool)
             self._highlight.show(layer, *_grown(mask, box))
-        left = f"{len(self._queue or ())} more"
+        left = f"{len(self._queue)} more" if self._queue else "This is the last"
         if place.number:
             what = f"Object {place.number}{tell_slices(document, place.number)} is doubtful. Correct it; W: it is right"
         else:

@@ -76,7 +76,10 @@ class Tuning:
         self._maps: _Maps | None = None
         self._small: tuple[Box, NDArray[np.float32], int] | None = None
         self._divided: Divided | None = None
+        self._dividing: Job | None = None
+        self._wants_divided = False
         self._rim: Labels | None = None
+        self._drawn: tuple[Box, NDArray[np.float32], int] | None = None
         self._map_layers: list[Image] = []
         self._job: Job | None = None
         self._timer = Resting(_REST_MS, self._follow)
@@ -180,8 +183,9 @@ class Tuning:
     def close(self) -> None:
         """Stop following."""
         self._timer.stop()
-        if self._job is not None:
-            self._job.abandon()
+        for job in (self._job, self._dividing):
+            if job is not None:
+                job.abandon()
 
     def _usable_maps(self) -> _Maps | None:
         """Return the maps, if they are those of the model and the view."""
@@ -201,26 +205,67 @@ class Tuning:
     # --- outline ---------------------------------------------------------------------------------------------
 
     def _show_rim(self, *, divided: bool) -> None:
-        """Outline the foreground, or the objects in it, which takes a moment at the first time."""
+        """Outline the foreground, or the objects in it: at the first time they follow when they are there."""
         maps = self._usable_maps()
         if maps is None or not isinstance(maps.document, ObjectDocument):
             return
         small, step = self._shrunk(maps)
         foreground, prominence, peak = self.thresholds()
-        if divided:
-            if self._divided is None or self._divided.threshold != foreground:
-                self._divided = Divided(small[0], small[1], foreground)
-            rim = self._divided.outlines(prominence, peak).view(np.uint8)
+        known, self._wants_divided = self._divided, divided
+        if divided and known is not None and known.threshold == foreground:
+            rim = known.outlines(prominence, peak).view(np.uint8)
         else:
             rim = outline(small[0], foreground).view(np.uint8)
-        if self._rim is None:
-            assert self._small is not None
-            self._rim = make_rim(maps.document.image, maps.document.axes, self._small[0], rim, step)
-            self._workbench.shelf.add(self._rim)
+            if divided:
+                self._divide(small, foreground)
+        self._draw_rim(maps, rim, step)
+
+    def _draw_rim(self, maps: _Maps, rim: NDArray[np.uint8], step: int) -> None:
+        """Show lines in the view. The layer stays: putting one in and out halts the window for longer than is seen."""
+        assert self._small is not None
+        layer = self._rim
+        if layer is not None and self._drawn is self._small:
+            layer.data[...] = rim.reshape(layer.data.shape)
+            if layer.visible:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+            layer.visible = True
+            return
+        self._drawn = self._small
+        fresh = make_rim(maps.document.image, maps.document.axes, self._small[0], rim, step)
+        if layer is None:
+            self._rim = fresh
+            self._workbench.shelf.add(fresh)
             self._workbench.viewer.layers.selection.active = maps.document.editable
         else:
-            self._rim.data[...] = rim.reshape(self._rim.data.shape)
-            self._rim.refresh(thumbnail=False, highlight=False, extent=False)
+            layer.data, layer.scale, layer.translate = fresh.data, fresh.scale, fresh.translate
+            layer.visible = True
+
+    def _divide(self, small: NDArray[np.float32], foreground: float) -> None:
+        """Find the objects that prominence and peaks choose from, in the background, and outline them."""
+        if self._dividing is not None:
+            return  # when that ends, what is wanted then is shown
+
+        def run(_: StopFlag) -> Generator[Any, None, Divided]:
+            yield from ()
+            return Divided(small[0], small[1], foreground)
+
+        found: list[Divided] = []
+
+        def on_end() -> None:
+            self._dividing = None
+            if found and self._small is not None and self._small[1] is small:
+                self._divided = found[0]
+            if self._rim is not None and self._rim.visible and self._wants_divided:
+                self._show_rim(divided=True)
+
+        self._dividing = Job(
+            "U-Net thresholds",
+            run,
+            on_result=found.append,
+            on_error=lambda text: self._session.say(text, problem=True),
+            on_end=on_end,
+        )
+        self._dividing.start()
 
     def _shrunk(self, maps: _Maps) -> tuple[NDArray[np.float32], int]:
         """Return foreground and nearness to the middle in the view, at the resolution of the canvas."""
@@ -230,7 +275,6 @@ class Tuning:
             canvas = self._side_on_canvas(maps, box)
             (small, step), (middles, _) = shrink(foreground, canvas), shrink(np.minimum(*inward), canvas)
             self._small, self._divided = (box, np.stack([small, middles]), step), None
-            self._take_rim_down()
         return self._small[1:]
 
     def _side_on_canvas(self, maps: _Maps, box: Box) -> int:
@@ -268,7 +312,8 @@ class Tuning:
         def take_over(labels: NDArray[np.int32]) -> None:
             if maps.document in bench.documents and not self._timer.is_waiting:
                 maps.document.fill(labels, maps.box)
-                self._take_rim_down()
+                if self._rim is not None:
+                    self._rim.visible = False
                 bench.segmenting.tell_result(maps.document, maps.model.spec)
 
         self._job = Job(
