@@ -69,6 +69,21 @@ def test_fiji_and_others_find_what_they_look_for(tmp_path: Path) -> None:
         assert word in document
 
 
+@pytest.mark.parametrize("um", [1e-9, 1e-6, 0.1625, 333.3, 1e8])
+def test_pixel_size_is_told_to_programs_that_read_no_ome(tmp_path: Path, um: float) -> None:
+    path = write_labels(tmp_path / "a.tif", some_labels((40, 50)), "YX", pixel_size_um={"Y": 2 * um, "X": um})
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages.first.tags
+        sizes = {x: tags[f"{x}Resolution"].value for x in "YX"}
+        unit = tags["ResolutionUnit"].value
+    if um > 1e-5:
+        assert unit == tifffile.RESUNIT.CENTIMETER
+        assert {x: 1e4 * n / pixels for x, (pixels, n) in sizes.items()} == pytest.approx({"Y": 2 * um, "X": um})
+    else:
+        assert unit == tifffile.RESUNIT.NONE, "no room for it in the tags"
+    assert open_image(path).pixel_size_um == {"Y": 2 * um, "X": um}
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_ome_zarr_library_reads_it(tmp_path: Path, version: Any) -> None:
     pytest.importorskip("ome_zarr", reason="pip install ome-zarr: it reads what we wrote")

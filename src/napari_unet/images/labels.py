@@ -24,6 +24,9 @@ __all__ = ["read_provenance", "write_labels"]
 _KEY = "napari-unet"
 _CHUNK = {"T": 1, "Z": 16, "Y": 512, "X": 512}
 _CLASSIC_TIFF = 2**32 - 2**25
+_UM_PER_CM = 1e4
+_SMALLEST = 1e-5
+"""Pixels of fewer micrometres have no room in the tags of a TIFF."""
 
 
 def write_labels(
@@ -108,6 +111,11 @@ def _write_tiff(
         metadata |= {f"PhysicalSize{letter}": size, f"PhysicalSize{letter}Unit": "µm"}
     if provenance is not None:
         metadata["Description"] = json.dumps(provenance)
+    tags: dict[str, Any] = {}
+    if all(sizes.get(letter, 0) > _SMALLEST for letter in "XY"):
+        # Fiji opens a file that is dropped on it without a look at the OME metadata
+        per_centimetre = (_UM_PER_CM / sizes["X"], _UM_PER_CM / sizes["Y"])
+        tags = {"resolution": per_centimetre, "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(
         path,
         (np.ascontiguousarray(plane, dtype) for _, plane in label_planes(labels, axes)),
@@ -118,6 +126,7 @@ def _write_tiff(
         compression="zlib",
         photometric="minisblack",
         metadata=metadata,
+        **tags,
     )
 
 
