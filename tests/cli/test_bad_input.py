@@ -172,12 +172,12 @@ CASES: dict[str, tuple[Callable[[Path], Any], tuple[object, ...], list[str]]] = 
     "level that is not there": (
         lambda p: imageio.imwrite(p.with_suffix(".png"), noise(8, 9).astype("u1")), ("--level", "2"), ["has 1 level"],
     ),
-    "empty file": (empty_tiff, (), ["a.tif cannot be read", "Open and save it again in Fiji"]),
+    "empty file": (empty_tiff, (), ["a.tif is empty, it has 0 bytes. Copy it again"]),
     "text": (lambda p: p.with_suffix(".png").write_text("hello"), (), ["a.png cannot be read"]),
     "another kind": (
         lambda p: p.with_suffix(".czi").write_text("hello"),
         (),
-        ["not of a kind that can be read here. Save it as TIFF"],
+        ["not of a kind that can be read here. Open it in Fiji (Plugins > Bio-Formats"],
     ),
     "missing": (lambda p: None, (), ["There is no image", "Check the path."]),
 }  # fmt: skip

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def test_predict_tells_the_bad_files_and_does_the_others(
     assert answer.out.count(" -> ") == 2
     told = {line.split(":")[0].rpartition("/")[2]: line for line in answer.err.splitlines()}
     assert set(told) == {"broken.tif", "colour.png", "missing.tif"}
-    assert "cannot be read" in told["broken.tif"]
+    assert "broken.tif was cut off" in told["broken.tif"]
     assert "3 channels" in told["colour.png"]
     assert "no image" in told["missing.tif"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
@@ -160,6 +161,10 @@ def test_predict_tells_what_is_wrong_before_it_starts(
     assert "No images in" in run("predict", tmp_path / "empty", "-m", tiny_file, "-o", tmp_path).error
     assert "no model 'nothing'" in run("predict", images, "-m", "nothing", "-o", tmp_path / "out").error
     assert "not a model file" in run("predict", images, "-m", images / "a.tif", "-o", tmp_path / "out").error
+    command = ("predict", images, "-m", tiny_file, "-o", tmp_path / "out")
+    assert "Error: --object-size: Input should be" in run(*command, "--object-size", 1).error
+    assert "Error: --tile: Input should be" in run(*command, "--tile", "64,x").error
+    assert "is a folder. Give a model file" in run("predict", images, "-m", images).error
     answer = run("predict", images, "-m", tiny_file, "-o", tiny_file / "out", "--device", "cpu")
     assert answer.code == 2
     assert "Choose another folder" in answer.err
@@ -281,12 +286,81 @@ def test_only_what_changed_is_done_again(
     assert done("--min-size", 3) == ["b.tif"]
     (out / "a.tif").unlink()
     assert done("--min-size", 3) == ["a.tif"]
-    write_labels(out / "a.tif", np.zeros((64, 64), np.int32), "YX")
-    assert done("--min-size", 3) == ["a.tif"], "a file of other making"
     other = tiny_model()
     with torch.no_grad():
         other.network.head.bias += 1
     assert done("--min-size", 3, model=save_model(other, tmp_path / "tiny")) == ["a.tif", "b.tif"]
+
+
+def test_labels_of_other_making_are_not_written_over(run: Run, folders: tuple[Path, Path], tiny_file: Path) -> None:
+    images, truth = folders
+    before = {path: path.read_bytes() for path in truth.iterdir()}
+    command = ("predict", images, "-m", tiny_file, "-o", truth, "--device", "cpu")
+    answer = run(*command)
+    assert answer.code == 2
+    assert answer.err.count("is there already, and was not made by segmenting: it may be work of yours") == 2
+    assert {path: path.read_bytes() for path in truth.iterdir()} == before
+    assert run(*command, "--overwrite").code == 0
+    assert read_provenance(truth / "a.tif") is not None
+
+
+@pytest.mark.parametrize("out", [None, "labels"])
+def test_labels_of_an_earlier_run_are_no_images(
+    run: Run, folders: tuple[Path, Path], tiny_file: Path, out: str | None
+) -> None:
+    images, _ = folders
+    into = () if out is None else ("-o", images / out)
+    command = ("-m", tiny_file, *into, "--device", "cpu")
+    assert run("predict", images, *command).code == 0
+    for given in ([images / "**" / "*.tif"], sorted(images.rglob("*.tif"))):
+        answer = run("predict", *given, *command, "--json").json
+        assert answer["files"] == []
+        assert {entry["why"] for entry in answer["skipped"] if not entry["labels"]} <= {
+            "labels that this program wrote"
+        }
+        assert len([entry for entry in answer["skipped"] if entry["labels"]]) == 2
+    assert len(list(images.rglob("*.tif"))) == 4
+
+
+def test_measurements_never_take_the_place_of_something_else(
+    run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path
+) -> None:
+    images, _ = folders
+    before = (images / "a.tif").read_bytes()
+    (images / "folder.csv").mkdir()
+    command = ("predict", images, "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu", "--measure")
+    assert "is not the name of a CSV file" in run(*command, images).error
+    assert "is not the name of a CSV file" in run(*command, images / "a.tif").error
+    assert "a folder of that name is there" in run(*command, images / "folder.csv").error
+    assert "is a file, not a folder" in run(*command, images / "a.tif" / "t.csv").error
+    assert (images / "a.tif").read_bytes() == before
+    assert not (tmp_path / "out").exists(), "it is told before the work"
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="file names are text there")
+def test_names_that_are_no_text(run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.tif")
+    folders[0].joinpath("a.tif").rename(folders[0] / name)
+    command = ("predict", folders[0], "-m", tiny_file, "-o", tmp_path / "out", "--rois", "--device", "cpu")
+    answer = run(*command, "--min-size", 0, "--measure", tmp_path / "t.csv", "--json")
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "out" / name).exists()
+    assert r"caf\udce9.tif,0,0,1," in (tmp_path / "t.csv").read_text(encoding="utf-8")
+
+
+def test_images_of_a_plate_have_names_of_their_own(
+    run: Run, tiny_file: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    plate = zarr.open_group(tmp_path / "plate.zarr", mode="w", zarr_format=2)
+    plate.attrs["plate"] = {"version": "0.4", "wells": [{"path": "B/3"}]}
+    plate.create_group("B/3").attrs["well"] = {"images": [{"path": "0"}]}
+    pyramid(tmp_path / "plate.zarr" / "B" / "3" / "0", rng.integers(0, 255, (24, 24), np.uint8))
+    command = ("-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
+    told = run("predict", tmp_path / "plate.zarr", *command).err
+    assert f"for example {tmp_path / 'plate.zarr' / 'B' / '3' / '0'}, or the pattern" in told
+    pattern = told.rpartition("pattern '")[2].partition("'")[0]
+    assert run("predict", pattern, *command).code == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["plate-B-3-0.tif"]
 
 
 def test_an_interrupt_keeps_what_is_done(
@@ -346,8 +420,29 @@ def test_outlines_are_written_for_fiji(run: Run, folders: tuple[Path, Path], dis
     assert answer.code == 0
     assert f"a.tif: {labels.max()} outlines -> {out / 'a-rois.zip'}" in answer.out
     assert len((out / "a-rois.zip").read_bytes()) == len(first)
+
+
+def test_outlines_of_many_label_files(run: Run, tmp_path: Path) -> None:
+    labels = np.zeros((3, 8, 9), np.int32)
+    labels[:, 2:5, 3:6] = 4
+    for folder in ("one", "two"):
+        write_labels(tmp_path / folder / "a.tif", labels[0], "YX")
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as file:
+        for plane in labels.astype(np.uint16):
+            file.write(plane, contiguous=False, metadata=None, photometric="minisblack")
     imageio.imwrite(tmp_path / "rgb.png", np.zeros((8, 8, 3), np.uint8))
-    assert "is no label image" in run("export-rois", tmp_path / "rgb.png").error
+    out = tmp_path / "out"
+    answer = run(
+        "export-rois", tmp_path / "rgb.png", tmp_path / "one", tmp_path / "two", tmp_path / "stack.tif", "-o", out
+    )
+    assert answer.code == 1
+    told = {line.partition(": ")[0]: line for line in answer.err.splitlines()}
+    assert "It is no label image (axes YXS, type uint8)" in told[str(tmp_path / "rgb.png")]
+    assert "Give them with --axes" in told[str(tmp_path / "stack.tif")]
+    assert sorted(path.name for path in out.iterdir()) == ["one-a-rois.zip", "two-a-rois.zip"]
+    answer = run("export-rois", tmp_path / "stack.tif", "--axes", "ZYX", "-o", out)
+    assert answer.code == 0
+    assert "stack.tif: 3 outlines" in answer.out
 
 
 # what was corrected

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.errors import ImageError
-from napari_unet.images import image_files, read_image, write_labels
+from napari_unet.images import image_files, open_image, read_image, write_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,15 +148,27 @@ def test_missing_file(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif")
 
 
-@pytest.mark.parametrize("name", ["a.czi", "a.txt", "a"])
-def test_other_kinds_of_files(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [("a.czi", "Bio-Formats"), ("a.ND2", "Bio-Formats"), ("a.txt", "Save it as TIFF or PNG"), ("a", "Save it"),
+     ("a.zarr.zip", "Unpack it")],
+)  # fmt: skip
+def test_other_kinds_of_files(tmp_path: Path, name: str, cure: str) -> None:
     (tmp_path / name).write_text("hello")
-    with pytest.raises(ImageError, match="Save it as TIFF or PNG"):
+    with pytest.raises(ImageError, match=cure):
         read_image(tmp_path / name)
 
 
+def test_folder_of_files_of_a_microscope(tmp_path: Path) -> None:
+    (tmp_path / "a.nd2").write_text("hello")
+    with pytest.raises(ImageError, match=r"No images in .*a\.nd2 cannot be read here\. Open it in Fiji"):
+        image_files([tmp_path])
+    with pytest.raises(ImageError, match=r"a\.nd2 cannot be read here"):
+        image_files([tmp_path / "*.nd2"])
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg", "a.bmp"])
-@pytest.mark.parametrize("content", [b"", b"hello", b"II*\0", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+@pytest.mark.parametrize("content", [b"hello", b"II*\0", b"\x89PNG\r\n\x1a\n" + bytes(40)])
 def test_renamed_and_empty_files(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageError, match=f"{name} cannot be read"):
@@ -199,8 +211,77 @@ def test_damaged_file_is_told_or_read_but_never_crashes(
 def test_file_that_was_cut_off_is_refused(tmp_path: Path, kind: str, share: float) -> None:
     content = example(kind, tmp_path)
     (tmp_path / f"a.{kind}").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ImageError, match="cannot be read"):
+    with pytest.raises(ImageError, match=r"cannot be read|was cut off"):
         read_image(tmp_path / f"a.{kind}")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_empty_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ImageError, match=f"{name} is empty, it has 0 bytes. Copy it again"):
+        read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["pages", "mapped", "compressed"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_stack_that_was_cut_off_is_not_a_shorter_stack(tmp_path: Path, kind: str, bigtiff: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (9, 40, 50), np.uint8)
+    path = tmp_path / "a.tif"
+    if kind == "mapped":
+        tifffile.imwrite(path, image, bigtiff=bigtiff, photometric="minisblack")
+    else:
+        options: dict[str, Any] = {"compression": "zlib"} if kind == "compressed" else {}
+        with tifffile.TiffWriter(path, bigtiff=bigtiff) as file:
+            for plane in image:
+                file.write(plane, contiguous=False, metadata=None, photometric="minisblack", **options)
+    whole = path.read_bytes()
+    assert read_image(path).shape == (9, 40, 50)
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(ImageError, match=r"a\.tif was cut off: its last pixels are missing\. Copy it again"):
+        read_image(path)
+
+
+def test_image_without_pixels(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="zero-size"):
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((0, 5), np.uint8))
+    with pytest.raises(ImageError, match=r"has no pixels \(shape \(0, 5\)\)"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_of_several_pictures_in_a_file_the_first_is_read_and_it_says_so(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (3, 20, 24), np.uint8)
+    imageio.imwrite(tmp_path / "a.png", frames, plugin="pillow")
+    opened = open_image(tmp_path / "a.png")
+    assert (opened.axes, opened.shape) == ("YX", (20, 24))
+    assert opened.notes == ("a.png holds 3 pictures; the first is read. Save them as a TIFF stack.",)
+    np.testing.assert_array_equal(opened.data, frames[0])
+
+
+def test_picture_may_be_larger_than_pillow_thinks_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imageio.imwrite(tmp_path / "a.png", np.ones((40, 50), np.uint8))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 500)
+    assert read_image(tmp_path / "a.png").shape == (40, 50)
+
+
+def test_colour_table_is_left_out_and_it_says_so(tmp_path: Path) -> None:
+    indices = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    table = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", indices, photometric="palette", colormap=table)
+    opened = open_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(opened.data, indices)
+    assert opened.notes == ("a.tif: its colour table is left out, the numbers behind the colours are read.",)
+
+
+def test_folders_with_brackets_in_their_names_and_patterns_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "day [1]"
+    folder.mkdir()
+    for name in ("a.tif", "b[2].tif"):
+        (folder / name).touch()
+    assert [path.name for path in image_files([folder / "*.tif"])] == ["a.tif", "b[2].tif"]
+    assert image_files([folder / "b[2].tif"]) == [folder / "b[2].tif"]
+    assert image_files([folder, folder / "a.tif", tmp_path / "day [1]" / ".." / "day [1]" / "a.tif"]) == [
+        folder / "a.tif", folder / "b[2].tif",
+    ]  # fmt: skip
 
 
 def test_folders_are_opened_one_level_deep_in_order_and_without_hidden_files(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 from napari_unet.errors import ImageError
-from napari_unet.images import open_image, read_image, read_provenance, write_labels
+from napari_unet.images import open_image, read_image, read_provenance, write_labels, written_at_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,6 +141,21 @@ def test_what_is_there_is_replaced_whatever_its_kind(tmp_path: Path) -> None:
     write_labels(path, np.full((4, 4), 9), "YX")
     assert (read_image(path).data == 9).all()
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_folder_of_other_things_is_never_replaced(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"images{suffix}"
+    path.mkdir()
+    (path / "a.tif").write_text("hours of work")
+    with pytest.raises(ImageError, match=r"a folder of that name is there.*Choose another"):
+        write_labels(path, some_labels((40, 50)), "YX")
+    zarr_there = write_labels(tmp_path / "b.zarr", some_labels((40, 50)), "YX")
+    with pytest.raises(ImageError, match=r"a folder of that name is there"), written_at_once(zarr_there) as temporary:
+        temporary.write_text("a table")
+    assert (path / "a.tif").read_text() == "hours of work"
+    assert open_image(zarr_there).shape == (40, 50)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["b.zarr", f"images{suffix}"]
 
 
 def test_no_provenance_where_nothing_tells_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

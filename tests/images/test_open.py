@@ -310,7 +310,7 @@ def test_zarr_that_is_no_image_is_told(tmp_path: Path) -> None:
     plate = zarr.open_group(tmp_path / "plate.zarr", mode="w", zarr_format=2)
     plate.attrs["plate"] = {"wells": []}
     with pytest.raises(
-        ImageError, match=r"is a plate of many images. Give the images in it, for example plate.zarr/A/1/0"
+        ImageError, match=r"is a plate of many images. Give the images in it, for example .*plate.zarr/A/1/0"
     ):
         open_image(tmp_path / "plate.zarr")
     other = zarr.open_group(tmp_path / "other.zarr", mode="w")

@@ -17,7 +17,7 @@ from napari_unet import PredictConfig, average_precision, predict
 from napari_unet.correction import refill
 from napari_unet.errors import ConfigError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
-from napari_unet.images import read_image
+from napari_unet.images import image_files, read_image
 from napari_unet.prediction import Batch, BatchConfig, Checked, Corrections, iter_segment_files, label_paths
 
 if TYPE_CHECKING:
@@ -193,6 +193,19 @@ def test_stack_measured_again_from_its_file_gives_the_same(
         np.testing.assert_array_equal(second.tables[0][name], column)
 
 
+def test_link_to_an_image_is_segmented_once_and_a_link_to_nothing_stops_nothing(
+    files: list[Path], tiny_model: Callable[..., Model], tmp_path: Path
+) -> None:
+    folder = files[0].parent
+    (folder / "z-link.tif").symlink_to(files[0])
+    (folder / "y-nowhere.tif").symlink_to(folder / "missing.tif")
+    (folder / "x-loop.tif").symlink_to(folder / "x-loop.tif")
+    _, result = drain(image_files([folder]), tiny_model(), batch=BatchConfig(output=tmp_path / "out"))
+    assert [one.path for one in result.done] == files
+    assert [one.why for one in result.skipped] == ["the same file as a.tif"]
+    assert [one.message.partition(" ")[0] for one in result.failed] == ["There", "There"]
+
+
 def test_files_of_one_image_are_segmented_once(tmp_path: Path, tiny_model: Callable[..., Model]) -> None:
     paths = [tmp_path / f"z{n}.ome.tif" for n in range(2)]
     entries = "".join(
@@ -287,6 +300,13 @@ def test_place_that_cannot_be_written_is_found_before_a_large_image_is_segmented
     tmp_path: Path, tiny_model: Callable[..., Model], rng: np.random.Generator
 ) -> None:
     (tmp_path / "file").touch()
-    events, result = drain([stack(tmp_path / "a.tif", rng)], tiny_model(), batch=BatchConfig(output=tmp_path / "file"))
-    assert "Choose another folder" in result.failed[0].message
-    assert not any(isinstance(event, TileDone) for event in events)
+    paths = [stack(tmp_path / f"{name}.tif", rng) for name in "ab"]
+    events = []
+    with pytest.raises(ConfigError, match=r"file is a file, not a folder.*Choose another folder"):
+        events.extend(iter_segment_files(paths, tiny_model(), config=CPU, batch=BatchConfig(output=tmp_path / "file")))
+    assert [type(event) for event in events] == [FileStarted]
+    (tmp_path / "a-labels.ome.tif").mkdir()
+    events, result = drain(paths, tiny_model())
+    assert [one.path for one in result.done] == paths[1:], "the place of one image says nothing of that of another"
+    assert "a-labels.ome.tif is there already, and was not made by segmenting" in result.failed[0].message
+    assert not any(isinstance(event, TileDone) for event in events[:2])

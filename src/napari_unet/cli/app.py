@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import contextmanager
 from threading import Event as StopFlag
@@ -52,7 +53,7 @@ ObjectSize = Annotated[
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[StopFlag]:
-    """Let the first Ctrl-C end the training in order, keeping the best so far; the second one breaks it off."""
+    """Let the first Ctrl-C end the work in order, keeping what is done; the second one breaks it off."""
     flag = StopFlag()
 
     def stop(number: int, frame: Any) -> None:
@@ -60,6 +61,7 @@ def stop_on_interrupt() -> Iterator[StopFlag]:
         if flag.is_set():
             raise KeyboardInterrupt
         flag.set()
+        os.write(2, b"\nStopping. Control-C again breaks it off.\n")  # print may be what was interrupted
 
     before = signal.signal(signal.SIGINT, stop)
     try:

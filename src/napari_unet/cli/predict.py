@@ -80,6 +80,8 @@ def predict(
     from napari_unet.models import load_model
     from napari_unet.prediction import BatchConfig, PredictConfig, iter_segment_files, write_measurements
 
+    if measure is not None:
+        _check_table(measure)
     loaded = load_model(model)
     config = PredictConfig(**{**chosen(ctx), "device": device, "object_diameter_px": object_size})
     batch = BatchConfig(
@@ -97,11 +99,23 @@ def predict(
     with stop_on_interrupt() as stop:
         steps = iter_segment_files(files, loaded, config=config, batch=batch, corrections=corrections, stop=stop)
         result = _show(steps, loaded.spec.task, quiet=as_json)
-    if measure is not None:
+    if measure is not None and result.tables:
         write_measurements(measure, result.tables)
-    _tell(result, loaded.spec, measure, as_json)
+    _tell(result, loaded.spec, measure if result.tables else None, as_json)
     if result.failed or result.stopped:
         raise typer.Exit(1 if result.done or result.skipped or result.stopped else 2)
+
+
+def _check_table(path: Path) -> None:
+    """Say before the work if the measurements cannot be written, or would overwrite something else."""
+    from napari_unet.errors import ConfigError
+    from napari_unet.images import ensure_writable
+
+    if path.suffix.lower() != ".csv":
+        raise ConfigError(
+            f"--measure {path} is not the name of a CSV file. Give one, for example --measure objects.csv."
+        )
+    ensure_writable(path, "The measurements")
 
 
 def _show(steps: Generator[Event, None, Batch], task: str, *, quiet: bool) -> Batch:

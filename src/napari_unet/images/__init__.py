@@ -1,6 +1,6 @@
 """What an image is: axes, intensity, files."""
 
-from napari_unet.images.atomic import replace_file, written_at_once
+from napari_unet.images.atomic import ensure_writable, replace_file, written_at_once
 from napari_unet.images.axes import (
     CANONICAL,
     AxesGuess,
@@ -12,7 +12,7 @@ from napari_unet.images.axes import (
     label_planes,
     to_canonical,
 )
-from napari_unet.images.io import IMAGE_SUFFIXES, image_files, image_stem, layer_axes, open_image, read_image
+from napari_unet.images.io import IMAGE_SUFFIXES, full_stem, image_files, image_stem, layer_axes, open_image, read_image
 from napari_unet.images.labels import read_provenance, write_labels
 from napari_unet.images.naming import LABEL_ENDINGS, is_named_as_labels, label_stems, shared_stem
 from napari_unet.images.normalize import Normalization, measure_normalization
@@ -31,8 +31,10 @@ __all__ = [
     "Rescaled",
     "check_axes",
     "covering",
+    "ensure_writable",
     "explain_axes",
     "from_canonical",
+    "full_stem",
     "guess_axes",
     "image_files",
     "image_stem",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as imageio
 import numpy as np
+from PIL import Image
 
 from napari_unet.errors import ImageError
 from napari_unet.images.axes import AxesGuess, explain_axes
@@ -18,13 +20,21 @@ from napari_unet.images.opened import Level, OpenedImage
 from napari_unet.images.tiff import open_tiff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-__all__ = ["IMAGE_SUFFIXES", "image_files", "image_stem", "layer_axes", "open_image", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "full_stem", "image_files", "image_stem", "layer_axes", "open_image", "read_image"]
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+
+_MICROSCOPES = {
+    ".czi", ".dv", ".gel", ".ims", ".ipw", ".lif", ".liff", ".lsm", ".mrxs", ".mvd2", ".nd", ".nd2", ".ndpi", ".oib",
+    ".oif", ".oir", ".qptiff", ".r3d", ".scn", ".sld", ".slidebook", ".stk", ".svs", ".vms", ".vsi", ".xdce", ".zvi",
+}  # fmt: skip
+"""Files as the programs of microscopes save them: Fiji opens those with Bio-Formats."""
+
+_CONVERT = "Open it in Fiji (Plugins > Bio-Formats > Bio-Formats Importer) and save it as OME-TIFF."
 
 _OWN_LABELS = "-labels"
 
@@ -62,7 +72,9 @@ def open_image(path: str | Path, level: int | None = None) -> OpenedImage:
     if not path.exists():
         raise ImageError(f"There is no image {path}. Check the path.")
     if not zarr and path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ImageError(f"{path.name} is not of a kind that can be read here. Save it as TIFF or PNG.")
+        raise ImageError(f"{path.name} is not of a kind that can be read here. {_cure(path)}")
+    if not zarr and not path.stat().st_size:
+        raise ImageError(f"{path.name} is empty, it has 0 bytes. Copy it again, or save it again.")
     try:
         if zarr:
             return open_zarr(path, name, level)
@@ -133,6 +145,17 @@ def image_stem(path: str | Path) -> str:
     return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
 
 
+def full_stem(path: str | Path) -> str:
+    """Return the name of an image as `image_stem` does, after those of the zarr groups that it lies in.
+
+    An image of a plate has a number for a name: ``plate-A-1-0``.
+    """
+    inside = [Path(path).absolute()]
+    while is_zarr(inside[0].parent):
+        inside.insert(0, inside[0].parent)
+    return "-".join(map(image_stem, inside))
+
+
 def image_files(paths: Iterable[str | Path], *, own_labels: bool = False) -> list[Path]:
     """Return the images among `paths`, folders opened one level deep, patterns filled in, in the order of their names.
 
@@ -147,18 +170,34 @@ def image_files(paths: Iterable[str | Path], *, own_labels: bool = False) -> lis
     """
     asked = [Path(path) for path in paths]
     found: list[Path] = []
+    others: list[Path] = []
     for path in asked:
         if path.is_dir() and not is_zarr(path):
-            found += _images(path.iterdir(), own_labels)
+            inside = list(path.iterdir())
         elif has_magic(str(path)) and not path.exists():
-            found += _images(map(Path, glob(str(path), recursive=True)), own_labels)
+            inside = _fitting(path)
         else:
             found.append(path)
+            continue
+        found += _images(inside, own_labels)
+        others += sorted(one for one in inside if one.suffix.lower() in _MICROSCOPES)
     if not found:
+        passed = f"{others[0].name} cannot be read here. {_CONVERT}" if others else ""
         raise ImageError(
-            f"No images in {', '.join(map(str, asked))}. Give files, folders or patterns of TIFF, PNG or OME-Zarr."
+            f"No images in {', '.join(map(str, asked))}. "
+            + (passed or "Give files, folders or patterns of TIFF, PNG or OME-Zarr.")
         )
-    return list(dict.fromkeys(found))
+    once: dict[tuple[str, str], Path] = {}
+    for path in found:
+        once.setdefault((os.path.realpath(path.parent), path.name), path)
+    return list(once.values())
+
+
+def _fitting(pattern: Path) -> list[Path]:
+    """Return what fits a pattern; a folder that is there means itself, also where its name has brackets."""
+    there = next(folder for folder in pattern.parents if folder.exists())
+    rest = pattern.relative_to(there)
+    return [Path(one) for one in glob(os.path.join(escape(str(there)), str(rest)), recursive=True)]
 
 
 def _images(paths: Iterable[Path], own_labels: bool) -> list[Path]:
@@ -173,11 +212,30 @@ def _is_image(path: Path) -> bool:
     return is_zarr(path) if path.is_dir() else path.suffix.lower() in IMAGE_SUFFIXES
 
 
+def _cure(path: Path) -> str:
+    if path.suffix.lower() in _MICROSCOPES:
+        return _CONVERT
+    return "Unpack it." if path.suffix.lower() == ".zip" else "Save it as TIFF or PNG."
+
+
+@contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Let Pillow read pictures of more than 89 million pixels: what is too much tells the memory."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _open_picture(path: Path, name: str) -> OpenedImage:
-    mode = imageio.immeta(path, plugin="pillow").get("mode")
-    colours = "RGB" if mode == "CMYK" else None
-    data: NDArray[Any] = np.asarray(imageio.imread(path, plugin="pillow", mode=colours))
     notes = []
+    with _of_any_size():
+        with Image.open(path) as picture:
+            frames, colours = getattr(picture, "n_frames", 1), "RGB" if picture.mode == "CMYK" else None
+        data: NDArray[Any] = np.asarray(imageio.imread(path, plugin="pillow", index=0, mode=colours))
+    if frames > 1:
+        notes.append(f"{path.name} holds {frames} pictures; the first is read. Save them as a TIFF stack.")
     if data.ndim == 3 and data.shape[-1] in (2, 4):
         notes.append(f"{path.name}: its transparency is left out.")
         data = data[..., 0] if data.shape[-1] == 2 else data[..., :3]

@@ -29,9 +29,12 @@ def open_zarr(path: Path, name: str, level: int = 0) -> OpenedImage:
     attributes: dict[str, Any] = dict(node.attrs)
     told: dict[str, Any] = attributes.get("ome", attributes)
     if "plate" in told or "well" in told:
+        inside = "*/*/*" if "plate" in told else "*"
+        example = "A/1/0" if "plate" in told else "0"
+        first = next(iter(sorted(path.glob(inside.replace("*", "[!.]*")))), path / example)
         raise ImageError(
-            f"{path.name} is a plate of many images. Give the images in it, for example {path.name}/A/1/0, or the "
-            f"pattern '{path.name}/*/*/*'."
+            f"{path.name} is a plate of many images. Give the images in it, for example {first}, or the pattern "
+            f"'{path}/{inside}'."
         )
     if "multiscales" not in told:
         if "bioformats2raw.layout" in told and "0" in node:
@@ -58,7 +61,9 @@ def _multiscale(group: Any, told: dict[str, Any], path: Path, name: str, level: 
     scales = told["multiscales"][0]
     arrays = [group[dataset["path"]] for dataset in scales["datasets"]]
     if not 0 <= level < len(arrays):
-        raise ImageError(f"{path.name} has {len(arrays)} levels, numbered from 0; there is no {level}.")
+        raise ImageError(
+            f"{path.name} has {len(arrays)} level{'s' * (len(arrays) != 1)}, numbered from 0; there is no {level}."
+        )
     letters, units = _axes(scales, arrays[0].ndim, path)
     common = _scale(scales, len(letters))
     sizes = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import weakref
 from pathlib import Path
 from threading import Lock
@@ -30,11 +31,15 @@ def open_tiff(path: Path, name: str, level: int = 0) -> OpenedImage:
     """Open a TIFF. Raises anything that a damaged file makes its decoder raise."""
     file = tifffile.TiffFile(path)
     try:
+        _check_pages(file, path)
         series = _choose(file)
         files = _files_of(series, path)
-        if not 0 <= level < len(series.levels):
-            raise ImageError(f"{path.name} has {len(series.levels)} levels, numbered from 0; there is no {level}.")
-        data = _pixels(file, series, level)
+        count = len(series.levels)
+        if not 0 <= level < count:
+            raise ImageError(
+                f"{path.name} has {count} level{'s' * (count != 1)}, numbered from 0; there is no {level}."
+            )
+        data = _pixels(file, series, level, path)
     except BaseException:
         file.close()
         raise
@@ -47,6 +52,8 @@ def open_tiff(path: Path, name: str, level: int = 0) -> OpenedImage:
             f"{path.name} holds {len(file.series)} images; the first is read (shape {series.shape}). "
             "Save the others as files of their own."
         )
+    if series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        notes.append(f"{path.name}: its colour table is left out, the numbers behind the colours are read.")
     return OpenedImage(data, axes, why, path, name, channels, levels, level, files, tuple(notes))
 
 
@@ -96,15 +103,34 @@ def _is_single(part: Any) -> bool:
     return isinstance(part, slice) and part.start is not None and part.start >= 0 and part.stop == part.start + 1
 
 
-def _pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, level: int) -> Any:
+def _pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, level: int, path: Path) -> Any:
     chosen = series.levels[level]
     if chosen.dataoffset is not None and not chosen.is_multifile:
+        if not chosen.nbytes:
+            raise ImageError(f"{path.name} has no pixels (shape {tuple(chosen.shape)}). Open one that has some.")
+        if chosen.dataoffset + chosen.nbytes > file.filehandle.size:
+            raise _cut_off(path)
         dtype = np.dtype(file.byteorder + chosen.dtype.char)
         mapped = np.memmap(file.filehandle.path, dtype, "r", chosen.dataoffset, tuple(chosen.shape))
         file.close()
         return mapped
     pages = _Pages(file, series, level)
     return lazy_array(pages, pages.chunks, Path(file.filehandle.name).name)
+
+
+def _check_pages(file: tifffile.TiffFile, path: Path) -> None:
+    """Raise where the next page would lie behind the end of the file: tifffile leaves it and all others out."""
+    file.filehandle.seek(file.pages[-1].offset)
+    layout = file.tiff
+    (tags,) = struct.unpack(layout.tagnoformat, file.filehandle.read(layout.tagnosize))
+    file.filehandle.seek(layout.tagsize * tags, 1)
+    (following,) = struct.unpack(layout.offsetformat, file.filehandle.read(layout.offsetsize))
+    if following > file.filehandle.size:
+        raise _cut_off(path)
+
+
+def _cut_off(path: Path) -> ImageError:
+    return ImageError(f"{path.name} was cut off: its last pixels are missing. Copy it again.")
 
 
 def _choose(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:

@@ -70,6 +70,8 @@ def read_spec(path: str | Path) -> ModelSpec:
     except FileNotFoundError as error:
         raise ModelFileError(f"There is no model file {path}. Check the path.") from error
     except (SafetensorError, OSError) as error:
+        if path.is_dir():
+            raise ModelFileError(f"{path} is a folder. Give a model file, or the name of a model.") from error
         raise ModelFileError(
             f"{path.name} is not a model file, or it was cut off while it was copied ({error}). Copy it again."
         ) from error

@@ -17,7 +17,7 @@ from napari_unet.prediction.interactive import Divided, check_view, outline, shr
 from napari_unet.prediction.labelling import relabel
 from napari_unet.prediction.linking import link
 from napari_unet.prediction.measurements import Table, measure, write_measurements
-from napari_unet.prediction.outputs import label_paths, rois_path
+from napari_unet.prediction.outputs import label_paths, rois_path, rois_paths
 from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict
 from napari_unet.prediction.resuming import InMemory, finished_part
 from napari_unet.prediction.runner import tiled_forward
@@ -58,6 +58,7 @@ __all__ = [
     "predict",
     "relabel",
     "rois_path",
+    "rois_paths",
     "select_channels",
     "shrink",
     "thread_count",

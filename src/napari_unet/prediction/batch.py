@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from math import prod
@@ -22,13 +23,12 @@ from napari_unet.images import (
     to_canonical,
     write_labels,
     write_rois,
-    written_at_once,
 )
 from napari_unet.models import model_hash
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.inputs import at_level, axes_of, for_image, identity_of
 from napari_unet.prediction.measurements import Table, measure
-from napari_unet.prediction.outputs import Format, digest, label_paths, rois_path, same_recipe
+from napari_unet.prediction.outputs import Format, check_target, digest, label_paths, own_labels, rois_path, same_recipe
 from napari_unet.prediction.predict import iter_predict
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def iter_segment_files(
     """Segment images and write their labels, one file after the other.
 
     One bad file does not stop the others. What has been segmented with the same weights and settings, from a file
-    that has not changed since, is skipped.
+    that has not changed since, is skipped, and so are labels that this program wrote, where they are among `files`.
+    A label file that it did not write is not written over.
 
     Parameters
     ----------
@@ -175,27 +176,32 @@ def iter_segment_files(
     Raises
     ------
     ConfigError
-        If labels would overwrite an image, or a setting is wrong for all of them.
+        If labels would overwrite an image, cannot be written to the folder, or a setting is wrong for all of them.
     """
     config, batch = config or PredictConfig(), batch or BatchConfig()
-    targets = label_paths(files, batch.output, batch.format)
+    own = own_labels(files, batch.output)
+    images = [path for path in files if path not in own]
+    targets = dict(zip(images, label_paths(images, batch.output, batch.format), strict=True))
     result, weights = Batch(), model_hash(model)
-    part_of: dict[Path, Path] = {}
+    part_of: dict[str, Path] = {}
 
-    def segment(path: Path, target: Path) -> Generator[Event, None, tuple[_Outcome, Table]]:
-        whole = part_of.get(path.resolve())
+    def segment(path: Path) -> Generator[Event, None, tuple[_Outcome, Table]]:
+        if path in own:
+            return FileSkipped(path, None, "labels that this program wrote"), {}
+        whole = part_of.get(os.path.realpath(path))
         if whole is not None:
-            return FileSkipped(path, None, f"part of {whole.name}"), {}
-        job = _Job(path, target, model, config, batch, corrections, weights)
-        part_of.update(dict.fromkeys((one.resolve() for one in job.image.files), path))
+            is_link = os.path.realpath(path) == os.path.realpath(whole)
+            return FileSkipped(path, None, f"{'the same file as' if is_link else 'part of'} {whole.name}"), {}
+        job = _Job(path, targets[path], model, config, batch, corrections, weights)
+        part_of.update(dict.fromkeys(map(os.path.realpath, job.image.files), path))
         return (yield from job.run(stop))
 
-    for number, (path, target) in enumerate(zip(files, targets, strict=True), start=1):
+    for number, path in enumerate(files, start=1):
         if _is_set(stop):
             break
         yield FileStarted(path, number, len(files))
         try:
-            event, table = yield from segment(path, target)
+            event, table = yield from segment(path)
         except ConfigError:  # it would be the same for every file
             raise
         except (UNetError, OSError, MemoryError) as error:
@@ -225,7 +231,7 @@ class _Job:
         self._path, self._target, self._model, self._batch = path, target, model, batch
         self.image = at_level(path, batch.level, config.object_diameter_px, model.spec.object_diameter_px)
         self._axes = axes_of(self.image, batch.axes)
-        self._config = for_image(config, self.image, self._axes, batch.channels)
+        self._config = for_image(config, self.image, self._axes, batch.channels, model.spec)
         self._checked = corrections.of(self.image, self._axes) if corrections is not None else None
         self._corrections = corrections
         self._recipe = {
@@ -251,11 +257,13 @@ class _Job:
 
     def _run(self, stop: StopFlag | None) -> Generator[Event, None, tuple[FileDone | FileSkipped, Table]]:
         event: FileDone | FileSkipped
-        if not self._batch.overwrite and same_recipe(read_provenance(self._target), self._recipe):
+        made = None if self._batch.overwrite else read_provenance(self._target)
+        if same_recipe(made, self._recipe):
             event = FileSkipped(self._path, self._target, "done already with this model and these settings")
             opened = open_image(self._target)
             labels, axes = opened.data, opened.axes or label_axes(self._axes)
         else:
+            check_target(self._target, made, overwrite=self._batch.overwrite, shared=self._batch.output is not None)
             axes = label_axes(self._axes)
             labels, event = yield from self._segment(stop)
         if self._batch.rois and self._model.spec.task == "instances":
@@ -265,7 +273,7 @@ class _Job:
     def _segment(self, stop: StopFlag | None) -> Generator[Event, None, tuple[Any, FileDone]]:
         sizes = zip(self._axes, self.image.shape, strict=True)
         is_large = 4 * prod(n for letter, n in sizes if letter not in "CS") > _IN_MEMORY
-        out = _writable(self._scratch) if is_large else None
+        out = self._scratch if is_large else None
         result = yield from iter_predict(
             self.image.data, self._model, axes=self._axes, config=self._config, out=out, stop=stop
         )
@@ -327,14 +335,6 @@ class _Job:
 
 def _is_set(stop: StopFlag | None) -> bool:
     return stop is not None and stop.is_set()
-
-
-def _writable(path: Path) -> Path:
-    """Return a path once it is known that something can be written there."""
-    with written_at_once(path) as trial:
-        trial.touch()
-    path.unlink()
-    return path
 
 
 def _numbers(labels: Any, axes: str) -> set[int]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.images import OpenedImage
+    from napari_unet.models import ModelSpec
 
 __all__ = ["at_level", "axes_of", "for_image", "identity_of"]
 
@@ -35,9 +36,19 @@ def axes_of(image: OpenedImage, told: str | None) -> str:
     return check_axes(axes, len(image.shape))
 
 
-def for_image(config: PredictConfig, image: OpenedImage, axes: str, channels: tuple[str, ...] | None) -> PredictConfig:
+def for_image(
+    config: PredictConfig, image: OpenedImage, axes: str, channels: tuple[str, ...] | None, spec: ModelSpec
+) -> PredictConfig:
     """Return the settings with channel names made numbers, and the object size in pixels of the level."""
     changes: dict[str, Any] = {}
+    count = next((n for letter, n in zip(axes, image.shape, strict=True) if letter in "CS"), 1)
+    if channels is None and config.channels is None and count > spec.in_channels:
+        some = ",".join([*image.channel_names, *map(str, range(len(image.channel_names), count))][: spec.in_channels])
+        raise ImageError(
+            f"The image has {count} channels but the model {spec.name!r} takes {spec.in_channels} "
+            f"({', '.join(spec.channels)}). Choose the channels to use with --channels, for example "
+            f"--channels {some!r}."
+        )
     if channels is not None:
         changes["channels"] = tuple(_channel(one, image, axes) for one in channels)
     scale = image.levels[image.level].scale.get("X", 1.0)

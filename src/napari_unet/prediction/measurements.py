@@ -23,6 +23,8 @@ __all__ = ["Table", "measure", "write_measurements"]
 Table = dict[str, "NDArray[Any]"]
 """Columns of one length by name, as napari's `layer.features` takes them."""
 
+_FIRST = ("file", "t", "z", "id")
+
 Frame = tuple[dict[str, int], tuple[Any, ...]]
 
 
@@ -107,10 +109,12 @@ def write_measurements(path: str | Path, tables: Iterable[Table]) -> Path:
         If it cannot be written there.
     """
     path, tables = Path(path), [table for table in tables if table]
-    names = list(dict.fromkeys(name for table in tables for name in table))
+    every = dict.fromkeys(name for table in tables for name in table)
+    names = [*(name for name in _FIRST if name in every), *(name for name in every if name not in _FIRST)]
     with (
         written_at_once(path, "The measurements") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
+        # the name of a file can hold bytes that are no text
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(names)

@@ -172,7 +172,8 @@ def plan_layout(
     """
     if config.tile and len(config.tile) != network.spatial_dims:
         raise ConfigError(
-            f"The tile {config.tile} has {len(config.tile)} sizes but the model has {network.spatial_dims} axes."
+            f"The tile {config.tile} has {len(config.tile)} size{'s' * (len(config.tile) != 1)} but the model has "
+            f"{network.spatial_dims} axes. Give one for each, or none."
         )
     can_blend = network.padding == "same" and bool(smaller_halos(network))
     if config.halo == "blended" and not can_blend:
