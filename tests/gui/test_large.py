@@ -55,7 +55,16 @@ def test_everything_on_a_stack_that_does_not_fit(stacker, discs):
     assert list(document.objects) == [1, 2, 3, 4, 5]
     assert document.objects.box(1)[0] == slice(0, 5)
     assert not (document.store.path / "prediction.zarr").exists()
-    assert not document.undo(), "nothing leads back behind it"
+    predicted = user.labels
+    user.undo()
+    user.until(lambda: user.idle and user.says == "Taken back.")
+    assert not user.labels.any()
+    assert not document.has_labels
+    assert document.editable.editable
+    user.redo()
+    user.until(lambda: user.idle and user.says == "Made again.")
+    np.testing.assert_array_equal(user.labels, predicted)
+    assert as_counted(document)[0] == as_counted(document)[1]
     # corrections go slice by slice and can be undone
     user.press("tool_delete")
     user.click((12, 12))
@@ -80,7 +89,7 @@ def test_everything_on_a_stack_that_does_not_fit(stacker, discs):
     assert len(np.unique(user.labels)) == 6
 
 
-def test_a_large_stack_is_complete_after_a_second_press(stacker):
+def test_a_large_stack_is_complete_in_one_step(stacker):
     user = stacker
     user.segment()
     user.press("tool_ignore")
@@ -94,25 +103,29 @@ def test_a_large_stack_is_complete_after_a_second_press(stacker):
     assert (user.status[z] > 0).all(), "a slice goes at once"
     user.undo()
     np.testing.assert_array_equal(user.status, before)
-    # all of it cannot be taken back, so it is asked for twice
     user.choose("complete_scope", "image")
-    user.press("complete")
-    assert user.says.startswith("This checks all 5 objects"), user.says
-    np.testing.assert_array_equal(user.status, before)
-    user.press("undo")
-    user.press("redo")
-    user.press("complete")
-    assert user.says.startswith("This checks all 5 objects"), "something else was said meanwhile"
-    np.testing.assert_array_equal(user.status, before)
     user.press("complete")
     user.until(lambda: user.idle)
     assert user.says == "5 objects are right and nothing is missing here. Go on, or press Train."
     np.testing.assert_array_equal(user.labels, labels)
     np.testing.assert_array_equal(user.status, np.where(ignored, 2, 1))
     assert user.document.counts()[0] == 4
+    assert len(user.document.decided) == 4, "it is counted as what goes object by object is"
     assert user.document.editable.editable
+    steps = user.document.corrections
     user.press("undo")
-    assert user.says == "There is nothing to take back."
+    user.until(lambda: user.idle and user.says == "Taken back.")
+    np.testing.assert_array_equal(user.status, before)
+    assert user.document.counts()[0] == 0
+    assert user.document.decided == []
+    assert user.document.corrections == steps - 1
+    user.press("undo")
+    assert not user.status.any(), "what was done before can be taken back too"
+    user.press("redo")
+    user.press("redo")
+    user.until(lambda: user.idle and user.says == "Made again.")
+    np.testing.assert_array_equal(user.status, np.where(ignored, 2, 1))
+    assert user.document.corrections == steps
 
 
 @pytest.mark.parametrize("as_truth", [False, True])
@@ -126,14 +139,22 @@ def test_labels_of_other_programs_are_taken_over_in_pieces(stacker, tmp_path, as
     importing.choose_file(tmp_path / "theirs.zarr")
     user.until(lambda: bool(user.session.import_question))
     assert "2 objects" in user.session.import_question
-    assert "cannot be taken back" in user.session.import_question
     user.press(answer)
     user.until(lambda: user.idle and user.says.startswith("Taken over"))
-    assert "Control-Z" not in user.says
+    assert user.says.endswith("Control-Z takes it back.")
     np.testing.assert_array_equal(user.labels, theirs)
     assert (user.status == as_truth).all()
     assert sorted(user.document.objects) == [7, 9]
     assert user.document.objects.is_checked(9) == as_truth
+    user.undo()
+    user.until(lambda: user.idle and user.says == "Taken back.")
+    assert not user.labels.any()
+    assert not user.status.any()
+    assert not user.document.has_labels
+    user.redo()
+    user.until(lambda: user.idle and user.says == "Made again.")
+    np.testing.assert_array_equal(user.labels, theirs)
+    assert (user.status == as_truth).all()
     # corrected, and imported again: what is checked stays
     if not as_truth:
         user.press("tool_confirm")
@@ -148,6 +169,12 @@ def test_labels_of_other_programs_are_taken_over_in_pieces(stacker, tmp_path, as
         np.testing.assert_array_equal(user.status, status)
         np.testing.assert_array_equal(user.labels == 7, theirs == 7)
         np.testing.assert_array_equal(user.labels > 0, theirs > 0)
+        for _ in range(3):  # back to the beginning, over the check in between
+            user.press("undo")
+            user.until(lambda: user.idle)
+        assert not user.labels.any()
+        assert not user.status.any()
+        assert user.document.corrections == 0
 
 
 def test_the_labels_of_a_folder_with_a_large_stack(start, discs, tmp_path, small_memory):
@@ -199,11 +226,17 @@ def test_a_new_model_of_a_large_stack_can_be_taken_back(stacker, contrary):
     assert user.button("back").text() == "Back to nuclei"
     user.press("back")
     user.until(lambda: user.idle and user.session.model == "nuclei")
-    assert "cannot be taken back" in user.says
+    assert user.says.endswith("Control-Z takes it back.")
     np.testing.assert_array_equal(user.labels > 0, before > 0)
     np.testing.assert_array_equal(user.status, status)
     assert len(np.unique(user.labels)) == len(np.unique(before))
     assert user.button("back").text() == "Back to nuclei-2", "the way forward is as short"
+    user.press("undo")
+    user.until(lambda: user.idle and user.says == "Taken back.")
+    assert not user.labels[status == 0].any()
+    user.press("redo")
+    user.until(lambda: user.idle and user.says == "Made again.")
+    np.testing.assert_array_equal(user.labels > 0, before > 0)
     user.press("back")
     user.until(lambda: user.idle and user.session.model == "nuclei-2")
     assert not user.labels[status == 0].any()
@@ -288,6 +321,10 @@ def test_what_was_done_in_a_large_stack_comes_back(stacker, start):
     other.press("undo")
     assert (other.labels[:, 12, 12] > 0).all(), "what came after can be undone"
     other.press("undo")
+    other.until(lambda: other.idle and other.says == "Taken back.")
+    assert not other.labels.any()
+    other.press("redo")
+    other.until(lambda: other.idle and other.says == "Made again.")
     assert (other.labels[:, 12, 12] > 0).all()
 
 
@@ -474,9 +511,16 @@ def test_cancelled_while_labels_are_taken_over(stacker, discs, start, monkeypatc
     held = Held(monkeypatch, user.document, 2)
     held.cancel(user)
     document = user.document
-    assert user.says == "Cancelled with 40% of it done, which stays. Segment image takes over the rest."
+    assert user.says.startswith("Cancelled with 40% of it done, which stays and can be taken back with Control-Z.")
+    assert user.says.endswith("Segment image takes over the rest.")
     np.testing.assert_array_equal(user.labels[:2] > 0, np.stack([discs() > 500] * 2))
     assert not user.labels[2:].any()
+    user.undo()
+    user.until(lambda: user.idle and user.says == "Taken back.")
+    assert not user.labels.any(), "what stays is a step"
+    user.redo()
+    user.until(lambda: user.idle and user.says == "Made again.")
+    np.testing.assert_array_equal(user.labels[:2] > 0, np.stack([discs() > 500] * 2))
     known, fresh = as_counted(document)
     assert known == fresh
     assert len(known) == 5
@@ -510,17 +554,43 @@ def test_cancelled_while_a_large_stack_is_checked(stacker, monkeypatch):
     held = Held(monkeypatch, user.document, 3)
     user.choose("complete_scope", "image")
     user.press("complete")
-    user.press("complete")
     held.cancel(user)
-    assert user.says == "Cancelled with 60% of it done, which stays. Complete again checks the rest."
+    assert user.says.endswith("Complete again checks the rest.")
     assert (user.status[:3] == 1).all()
     assert not user.status[3:].any()
     known, fresh = as_counted(user.document)
     assert known == fresh
     user.press("complete")
-    user.press("complete")
     user.until(lambda: user.idle)
     assert (user.status == 1).all()
+    for left in (3, 0):
+        user.press("undo")
+        user.until(lambda: user.idle and user.says == "Taken back.")
+        assert (user.status[:left] == 1).all()
+        assert not user.status[left:].any()
+
+
+def test_cancelled_while_it_is_taken_back(stacker, monkeypatch):
+    user = stacker
+    user.segment()
+    labels = user.labels
+    held = Held(monkeypatch, user.document, 2)
+    user.press("undo")
+    held.cancel(user)
+    assert user.says == "Cancelled with 40% of it taken back. Control-Z goes on, Control-Shift-Z goes the way it came."
+    np.testing.assert_array_equal(user.labels[:3], labels[:3])
+    assert not user.labels[3:].any()
+    known, fresh = as_counted(user.document)
+    assert known == fresh
+    user.redo()
+    user.until(lambda: user.idle and user.says == "Made again.")
+    np.testing.assert_array_equal(user.labels, labels)
+    held.parts = 0
+    user.press("undo")
+    user.until(lambda: user.idle and user.says == "Taken back.")
+    assert not user.labels.any(), "its halves are one step again"
+    user.press("undo")
+    assert user.says == "There is nothing to take back."
 
 
 def test_cancelled_while_other_labels_are_taken_over(stacker, tmp_path, monkeypatch):
@@ -535,7 +605,8 @@ def test_cancelled_while_other_labels_are_taken_over(stacker, tmp_path, monkeypa
     held = Held(monkeypatch, user.document, 1)
     user.press("import_truth")
     held.cancel(user)
-    assert user.says == "Cancelled with 20% of it done, which stays. Import again takes over the rest."
+    assert user.says.startswith("Cancelled with 20% of it done, which stays")
+    assert user.says.endswith("Import again takes over the rest.")
     np.testing.assert_array_equal(user.labels[0], theirs[0])
     assert len(np.unique(user.labels[1:])) == 6
     known, fresh = as_counted(user.document)
@@ -553,7 +624,8 @@ def test_cancelled_on_the_way_back_to_another_model(stacker, contrary, monkeypat
     held = Held(monkeypatch, user.document, 2)
     user.press("back")
     held.cancel(user)
-    assert user.says == "Cancelled with 40% of it done, which stays. Press Back again to go all the way."
+    assert user.says.startswith("Cancelled with 40% of it done, which stays")
+    assert user.says.endswith("Press Back again to go all the way.")
     assert user.session.model == "nuclei-2"
     user.press("back")
     user.until(lambda: user.idle and user.session.model == "nuclei")

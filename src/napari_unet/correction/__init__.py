@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_unet.correction.batches import corrections_for
     from napari_unet.correction.edits import (
+        IMPORT,
         Box,
         Edit,
         complete_area,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.correction.identity import ImageIdentity, identify
     from napari_unet.correction.importing import Incoming, fit_labels, import_edit, import_labels, read_labels
     from napari_unet.correction.journal import Journal
+    from napari_unet.correction.large import EditFile
     from napari_unet.correction.objects import ObjectTable, count_pieces
     from napari_unet.correction.opening import open_store, read_about
     from napari_unet.correction.pairing import ROI_SUFFIXES, find_label_pairs
@@ -51,14 +53,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "batches": ["corrections_for"],
     "edits": [
-        "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "mark", "object_box",
-        "refill", "stroke",
+        "IMPORT", "Box", "Edit", "complete_area", "confirm_object", "delete_object", "enclosed_holes", "mark",
+        "object_box", "refill", "stroke",
     ],
     "filling": ["Refill", "pieces", "within"],
     "finding": ["WhenChanged", "has_store", "same_kind"],
     "identity": ["ImageIdentity", "identify"],
     "importing": ["Incoming", "fit_labels", "import_edit", "import_labels", "read_labels"],
     "journal": ["Journal"],
+    "large": ["EditFile"],
     "objects": ["ObjectTable", "count_pieces"],
     "opening": ["open_store", "read_about"],
     "pairing": ["ROI_SUFFIXES", "find_label_pairs"],
@@ -77,10 +80,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "IMPORT",
     "ROI_SUFFIXES",
     "Box",
     "Corrected",
     "Edit",
+    "EditFile",
     "Entry",
     "ImageIdentity",
     "Incoming",

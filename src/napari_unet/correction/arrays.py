@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from napari_unet.correction.writer import sync_folder
+from napari_unet.correction.places import sync_folder
 from napari_unet.images import CANONICAL
 
 if TYPE_CHECKING:

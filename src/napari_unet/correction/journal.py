@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from napari_unet.correction.large import EditFile, LargeEdit
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, MutableSequence
 
     from napari_unet.correction.edits import Edit
 
-__all__ = ["DEPTH", "Journal", "Log", "Step"]
+__all__ = ["DEPTH", "Journal", "Log", "Step", "walk"]
 
 _MAX_BYTES = 512 * 2**20
 DEPTH = 500
@@ -19,15 +21,24 @@ DEPTH = 500
 
 _SLACK = 50
 
+_MOST_ON_DISK = 4 * 2**30
+"""Bytes that large steps may take together; the last one is kept however large it is."""
+
 
 class Log(Protocol):
     """Where a journal keeps its records for good."""
 
-    def add(self, edit: Edit) -> int:
+    def add(self, edit: Edit | LargeEdit) -> int:
         """Take an edit and return its number. Never waits for the disk."""
 
-    def step(self, back: bool, of: int) -> None:
-        """Note that the edit of that number was taken back, or made again."""
+    def begin(self) -> EditFile:
+        """Return what the parts of a large edit are to be written into."""
+
+    def release(self, file: EditFile) -> None:
+        """Delete the parts of a large edit as soon as nothing needs them."""
+
+    def step(self, back: bool, of: int, parts: tuple[int, int] | None) -> None:
+        """Note that the edit of that number was taken back, or made again; of a large one which of its parts."""
 
     def holds(self, number: int) -> bool:
         """Whether an edit can be read back, so that its arrays need not stay in memory."""
@@ -41,12 +52,13 @@ class Log(Protocol):
 
 @dataclass
 class Step:
-    """One step of the undo stack. Its arrays may be on disk only."""
+    """One step of the undo stack. Its arrays may be on disk only; those of a large one always are."""
 
     number: int
     corrected: frozenset[int]
     decided: tuple[int, ...]
     edit: Edit | None = None
+    large: LargeEdit | None = None
 
 
 class Journal:
@@ -89,17 +101,39 @@ class Journal:
         self._bytes += edit.nbytes
         self._trim()
 
-    def seal(self) -> None:
-        """Forget every step, but not what was corrected: nothing before can be taken back any more."""
-        last = max((step.number for step in (*self._done, *self._undone)), default=0)
-        self._drop_undone()
-        while self._done:
-            self._forget_oldest()
-        self._in_memory.clear()
-        if self._log is not None:
-            self._log.forget(last + 1, self._forgotten, self._decided_before)
+    def begin(self) -> EditFile:
+        """Return what the parts of a large edit are to be written into, before `record_large`."""
+        return self._log.begin() if self._log is not None else EditFile.begin(None, "the cache folder")
 
-    def undo(self) -> Edit | None:
+    def record_large(self, file: EditFile, what: str) -> None:
+        """Add an edit that has been made in parts. One without parts is none."""
+        if not file.places:
+            file.remove()
+            return
+        large = LargeEdit(file, 0, len(file.places), what)
+        number = self._log.add(large) if self._log is not None else 0
+        self._drop_undone()
+        self._done.append(Step(number, frozenset(), large.decided, large=large))
+        self._trim()
+
+    def next_large(self, *, back: bool) -> LargeEdit | None:
+        """Return the edit that would be taken back, or made again, next if it is a large one."""
+        stack = self._done if back else self._undone
+        return stack[-1].large if stack else None
+
+    def walked(self, count: int, *, back: bool) -> None:
+        """Note that so many parts of the next large edit were taken back, or made again: each half is a step."""
+        source, target = (self._done, self._undone) if back else (self._undone, self._done)
+        large = source[-1].large
+        assert large is not None
+        if not count:
+            return
+        now, _ = large.divided(count, back=back)
+        if self._log is not None:
+            self._log.step(back, source[-1].number, (now.first, now.last))
+        walk(source, target, now)
+
+    def undo(self) -> Edit | LargeEdit | None:
         """Return the edit to revert, None if there is none left.
 
         Raises
@@ -109,13 +143,17 @@ class Journal:
         """
         if not self._done:
             return None
+        large = self._done[-1].large
+        if large is not None:
+            self.walked(len(large), back=True)
+            return large
         edit = self._arrays_of(self._done[-1])
         self._undone.append(self._done.pop())
         if self._log is not None:
-            self._log.step(True, self._undone[-1].number)
+            self._log.step(True, self._undone[-1].number, None)
         return edit
 
-    def redo(self) -> Edit | None:
+    def redo(self) -> Edit | LargeEdit | None:
         """Return the edit to apply again, None if there is none left.
 
         Raises
@@ -125,10 +163,14 @@ class Journal:
         """
         if not self._undone:
             return None
+        large = self._undone[-1].large
+        if large is not None:
+            self.walked(len(large), back=False)
+            return large
         edit = self._arrays_of(self._undone[-1])
         self._done.append(self._undone.pop())
         if self._log is not None:
-            self._log.step(False, self._done[-1].number)
+            self._log.step(False, self._done[-1].number, None)
         return edit
 
     @property
@@ -160,30 +202,69 @@ class Journal:
                 step.edit = None
         while self._in_memory and self._in_memory[-1].edit is None:
             self._in_memory.pop()
-        self._undone.clear()
+        dropped, self._undone[:] = list(self._undone), []
+        for step in dropped:
+            self._let_go(step)
 
     def _trim(self) -> None:
         while self._bytes > self._max_bytes and len(self._in_memory) > 1:
             oldest = self._in_memory[0]
             if oldest.edit is not None:
                 if self._log is None:
-                    self._forget_oldest()
+                    while self._forget_oldest() is not oldest:
+                        pass
                 elif self._log.holds(oldest.number):
                     self._bytes -= oldest.edit.nbytes
                     oldest.edit = None
                 else:
                     break
             self._in_memory.popleft()
-        if len(self._done) > DEPTH + _SLACK:
-            while len(self._done) > DEPTH:
-                self._forget_oldest()
-            if self._log is not None:
-                self._log.forget(self._done[0].number, self._forgotten, self._decided_before)
+        too_deep = len(self._done) > DEPTH + _SLACK
+        while too_deep and len(self._done) > DEPTH:
+            self._forget_oldest()
+        too_large = False
+        while len(files := self._files()) > 1 and sum(file.size for file in files) > _MOST_ON_DISK:
+            too_large = True
+            while self._forget_oldest().large is None:
+                pass
+        if (too_deep or too_large) and self._log is not None:
+            self._log.forget(self._done[0].number, self._forgotten, self._decided_before)
 
-    def _forget_oldest(self) -> None:
+    def _files(self) -> list[EditFile]:
+        """Return what large steps that can be taken back are in."""
+        return list(dict.fromkeys(step.large.file for step in self._done if step.large is not None))
+
+    def _let_go(self, step: Step) -> None:
+        """Give up the parts of a large step that is on no stack any more."""
+        if step.large is None:
+            return
+        file = step.large.file
+        if not any(one.large is not None and one.large.file is file for one in (*self._done, *self._undone)):
+            if self._log is not None:
+                self._log.release(file)
+            else:
+                file.remove()
+
+    def _forget_oldest(self) -> Step:
         step = self._done.popleft()
         self._forgotten |= step.corrected
         self._decided_before |= dict.fromkeys(step.decided)
         if step.edit is not None:
             self._bytes -= step.edit.nbytes
             step.edit = None
+        self._let_go(step)
+        return step
+
+
+def walk(source: MutableSequence[Step], target: MutableSequence[Step], walked: LargeEdit) -> None:
+    """Move parts of the last step of one stack to another, where they join those that are there."""
+    step = source.pop()
+    assert step.large is not None
+    if len(step.large) > len(walked):
+        rest = (step.large.first, walked.first) if walked.first > step.large.first else (walked.last, step.large.last)
+        source.append(replace(step, large=LargeEdit(walked.file, *rest, walked.what)))
+    there = target[-1].large if target else None
+    if there is not None and there.file is walked.file:
+        target.pop()
+        walked = there.joined(walked)
+    target.append(replace(step, large=walked))

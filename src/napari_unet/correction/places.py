@@ -1,8 +1,9 @@
-"""Small JSON files that are replaced whole."""
+"""Small JSON files that are replaced whole, and folders whose names are certain to be on the disk."""
 
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.images import replace_file
@@ -10,7 +11,7 @@ from napari_unet.images import replace_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["read_json", "replace_json"]
+__all__ = ["read_json", "replace_json", "sync_folder"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -25,3 +26,14 @@ def read_json(path: Path) -> dict[str, Any]:
 def replace_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file and put it in the place of the old one at once."""
     replace_file(path, json.dumps(content).encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk confirm the names in a folder, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -137,7 +137,7 @@ def _read(store: Path) -> tuple[Corrected, ImageIdentity] | None:
     # the arrays before the journal: whatever is folded into them meanwhile is in the journal too
     labels, status = drained(LabelArrays(store, label_axes(identity.axes)).load())
     journal = JournalWriter(store / "journal", str(store.parent), lambda _: False)
-    records = journal.scan(repair=False)
+    records = journal.scan(repair=False, folded=folded)
     if records and records[-1].number < folded:
         records = []  # of a journal that does not go on where the arrays end
     if records and records[0].number > folded + 1:
@@ -146,7 +146,7 @@ def _read(store: Path) -> tuple[Corrected, ImageIdentity] | None:
         pass
     forgotten = meta.get("forgotten", {})
     done = Journal()
-    done.restore(*undo_stacks(records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())
+    done.restore(*undo_stacks(journal, records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())
     return Corrected(labels, status, frozenset(done.corrected)), identity
 
 

@@ -15,12 +15,12 @@ from numcodecs import Blosc  # type: ignore[import-untyped]
 from napari_unet.correction.edits import Edit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["Kind", "Record", "decode_edit", "encode_edit", "encode_step", "read_records"]
+__all__ = ["Kind", "Record", "decode_edit", "encode_edit", "encode_large", "encode_step", "is_whole", "read_records"]
 
 _HEADER = struct.Struct("<4sIQQI")
 """Magic, kind, number, length of the payload, checksum of the payload; the checksum of these follows."""
@@ -37,6 +37,7 @@ class Kind(IntEnum):
     EDIT = 0
     UNDO = 1
     REDO = 2
+    LARGE = 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Record:
     number : int
         Records count from 1, without gaps.
     about : dict
-        Of an edit: ``box``, ``what``, ``corrected``, ``decided``, ...; of a step: ``of``, the number of its edit.
+        Of an edit: ``box``, ``what``, ``corrected``, ``decided``, ...; of a large one: ``file``, ``places``, ``what``,
+        ``decided``; of a step: ``of``, the number of its edit, and where that is a large one ``parts``.
     start, stop : int
         Bytes in the file.
     """
@@ -82,9 +84,34 @@ def encode_edit(number: int, edit: Edit, when: float) -> bytes:
     return _frame(Kind.EDIT, number, about, b"".join(slab for slabs in packed for slab in slabs))
 
 
-def encode_step(kind: Kind, number: int, of: int, when: float) -> bytes:
-    """Return the record of an undo or redo of the edit number `of`."""
-    return _frame(kind, number, {"of": of, "when": when}, b"")
+def encode_large(
+    number: int, file: str, places: Sequence[tuple[int, int]], what: str, decided: Iterable[int], when: float
+) -> bytes:
+    """Return the record of an edit whose parts are in a file of their own."""
+    about = {
+        "file": file,
+        "places": list(places),
+        "what": what,
+        "corrected": [],
+        "decided": list(decided),
+        "when": when,
+    }
+    return _frame(Kind.LARGE, number, about, b"")
+
+
+def encode_step(kind: Kind, number: int, of: int, parts: tuple[int, int] | None, when: float) -> bytes:
+    """Return the record of an undo or redo of the edit number `of`; of a large one of some of its parts."""
+    about = {"of": of, "when": when} if parts is None else {"of": of, "parts": parts, "when": when}
+    return _frame(kind, number, about, b"")
+
+
+def is_whole(data: bytes) -> bool:
+    """Return whether these are the bytes of a record, none of them damaged."""
+    if len(data) < _HEADER.size + _CHECK.size:
+        return False
+    magic, _, _, length, check = _HEADER.unpack_from(data)
+    payload = memoryview(data)[_HEADER.size + _CHECK.size :]
+    return bool(magic == _MAGIC and len(payload) == length and zlib.crc32(payload) == check)
 
 
 def decode_edit(data: bytes) -> Edit:

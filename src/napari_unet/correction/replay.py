@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_unet.correction.journal import Step
+from napari_unet.correction.journal import Step, walk
+from napari_unet.correction.large import LargeEdit
 from napari_unet.correction.records import Kind
 
 if TYPE_CHECKING:
@@ -24,44 +26,75 @@ if TYPE_CHECKING:
 
         def read(self, number: int) -> Edit: ...
 
-
-__all__ = ["drained", "outcomes", "replay", "undo_stacks", "unfolded"]
-
-
-def unfolded(records: Iterable[Record], folded: int) -> dict[int, tuple[Kind, int]]:
-    """Return the records that are not in the arrays yet: what they are, and the number of their edit."""
-    return {one.number: (one.kind, one.about.get("of", one.number)) for one in records if one.number > folded}
+        def large(self, number: int) -> LargeEdit: ...
 
 
-def outcomes(
-    source: Source, steps: Mapping[int, tuple[Kind, int]], numbers: Iterable[int]
-) -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
-    """Walk what records left in the arrays: boxes, their labels and their status.
+__all__ = ["Change", "drained", "outcomes", "replay", "scaled", "undo_stacks", "unfolded"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a record changed.
+
+    Attributes
+    ----------
+    back : bool
+        Whether an edit was taken back.
+    of : int
+        The number of the edit.
+    parts : (int, int) or None
+        Which parts of it, where it is a large one: from the first up to, and without, the last.
+    """
+
+    back: bool
+    of: int
+    parts: tuple[int, int] | None = None
+
+
+def unfolded(records: Iterable[Record], folded: int) -> dict[int, Change]:
+    """Return what the records that are not in the arrays yet have changed."""
+    return {one.number: _change(one) for one in records if one.number > folded}
+
+
+def outcomes(source: Source, change: Change, after: int = 0) -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
+    """Walk what a change left in the arrays: boxes, their labels and their status.
 
     Parameters
     ----------
     source : JournalWriter
-    steps : mapping
-        From `unfolded`.
-    numbers : iterable of int
-        Of the records.
+    change : Change
+    after : int
+        So many boxes are passed over (default none).
     """
-    for number in numbers:
-        kind, of = steps[number]
-        edit = source.read(of)
-        if kind is Kind.UNDO:
+    if change.parts is None:
+        edits = iter([source.read(change.of)][after:])
+    else:
+        first, last = change.parts
+        large = source.large(change.of)
+        ends = (first, last - after) if change.back else (first + after, last)
+        edits = LargeEdit(large.file, *ends, large.what).edits(back=change.back)
+    for edit in edits:
+        if change.back:
             yield edit.box, edit.labels_before, edit.status_before
         else:
             yield edit.box, edit.labels_after, edit.status_after
 
 
 def replay(
-    source: Source, steps: Mapping[int, tuple[Kind, int]], labels: NDArray[Any], status: NDArray[np.uint8]
-) -> Iterator[float]:
-    """Do again, in the arrays, what records tell; yields 1 after each."""
-    for box, new_labels, new_status in outcomes(source, steps, sorted(steps)):
-        labels[box], status[box] = new_labels, new_status
-        yield 1.0
+    source: Source, steps: Mapping[int, Change], labels: NDArray[Any], status: NDArray[np.uint8]
+) -> Generator[float, None, None]:
+    """Do again, in the arrays, what records tell; yields how far it is, 0 to 1, after each box."""
+    total, done = sum(_count_boxes(change) for change in steps.values()), 0
+    for number in sorted(steps):
+        for box, new_labels, new_status in outcomes(source, steps[number]):
+            labels[box], status[box] = new_labels, new_status
+            done += 1
+            yield done / total
+
+
+def _count_boxes(change: Change) -> int:
+    """Return how many boxes a change left in the arrays."""
+    return 1 if change.parts is None else change.parts[1] - change.parts[0]
 
 
 def drained(steps: Generator[Any, None, _R]) -> _R:
@@ -74,21 +107,54 @@ def drained(steps: Generator[Any, None, _R]) -> _R:
             return result
 
 
-def undo_stacks(records: Iterable[Record], before: int) -> tuple[list[Step], list[Step]]:
+def scaled(steps: Generator[float, None, _R], start: float, stop: float) -> Generator[float, None, _R]:
+    """Return work that says how far it is as a part of more work: from `start` to `stop`, instead of 0 to 1."""
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as done:
+            result: _R = done.value
+            return result
+        yield start + (stop - start) * fraction
+
+
+def undo_stacks(source: Source, records: Iterable[Record], before: int) -> tuple[list[Step], list[Step]]:
     """Return the steps that can be undone and those that can be made again, as records tell them.
 
-    Edits with numbers below `before` are not walked back to.
+    Edits with numbers below `before` are not walked back to, nor is anything behind a large one that is gone.
     """
     done: list[Step] = []
     undone: list[Step] = []
     for record in records:
-        if record.kind is Kind.EDIT:
+        about = record.about
+        if record.kind in (Kind.EDIT, Kind.LARGE):
             undone.clear()
             if record.number >= before:
-                about = record.about
-                done.append(Step(record.number, frozenset(about["corrected"]), tuple(about["decided"])))
+                large = source.large(record.number) if record.kind is Kind.LARGE else None
+                decided = frozenset(about["corrected"]), tuple(about["decided"])
+                done.append(Step(record.number, *decided, large=large))
             continue
-        source, target = (done, undone) if record.kind is Kind.UNDO else (undone, done)
-        if source and source[-1].number == record.about["of"]:
-            target.append(source.pop())
-    return done, undone
+        giving, taking = (done, undone) if record.kind is Kind.UNDO else (undone, done)
+        if not giving or giving[-1].number != about["of"]:
+            continue
+        now = giving[-1].large
+        if now is None:
+            taking.append(giving.pop())
+        else:
+            first, last = about["parts"]
+            walk(giving, taking, LargeEdit(now.file, first, last, now.what))
+    return _within_reach(done), _within_reach(undone)
+
+
+def _within_reach(stack: list[Step]) -> list[Step]:
+    """Return the steps that can be walked: the last ones, up to a large one whose parts are gone."""
+    gone = [place for place, step in enumerate(stack) if step.large is not None and not step.large.file.is_there()]
+    return stack[gone[-1] + 1 :] if gone else stack
+
+
+def _change(record: Record) -> Change:
+    about = record.about
+    if record.kind is Kind.LARGE:
+        return Change(False, record.number, (0, len(about["places"])))
+    parts = tuple(about["parts"]) if "parts" in about else None
+    return Change(record.kind is Kind.UNDO, about.get("of", record.number), parts)

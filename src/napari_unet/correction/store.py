@@ -17,17 +17,18 @@ import numpy as np
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.correction.finding import META
 from napari_unet.correction.journal import Journal
+from napari_unet.correction.large import ENDING, EditFile, LargeEdit
 from napari_unet.correction.lock import Lock
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.recents import RecentWork, note_recent
 from napari_unet.correction.records import Kind, Record
-from napari_unet.correction.replay import drained, outcomes, replay, undo_stacks, unfolded
+from napari_unet.correction.replay import Change, drained, outcomes, replay, scaled, undo_stacks, unfolded
 from napari_unet.correction.writer import JournalWriter, Saving
 from napari_unet.errors import StoreError
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,6 +42,9 @@ __all__ = ["Store"]
 
 _FOLD_BYTES = 64 * 2**20
 """Labels and status folded in one go, between two looks at whether something is to be saved."""
+
+_READING = 0.7
+"""Of the time of loading where something is to be done again; the rest is for that."""
 
 _CLOSE_SECONDS = 60.0
 
@@ -72,7 +76,10 @@ class Store:
         self.read_only = self.is_locked_out = False
         self._identity, self._kind = identity, kind
         self._mutex = Mutex()
-        self._steps: dict[int, tuple[Kind, int]] = {}
+        self._steps: dict[int, Change] = {}
+        self._within = 0  # boxes of the next record that are in the arrays
+        self._folding, self._is_loading = Mutex(), False
+        self._released: list[tuple[int, EditFile]] = []
         self._lock = Lock(self.path / "lock")
         self._take_lock()
         self._writer = JournalWriter(self.path / "journal", str(self.path.parent), self._housekeeping)
@@ -111,42 +118,23 @@ class Store:
         StoreError
             If they cannot be read.
         """
+        with self._folding:  # and none from here on: what is read now and what is done again belong together
+            self._is_loading = True
         try:
-            labels, status = yield from self._arrays.load(make)
-            yield from replay(self._writer, self._steps, labels, status)
+            share = _READING if self._steps else 1.0
+            labels, status = yield from scaled(self._arrays.load(make), 0.0, share)
+            yield from scaled(replay(self._writer, self._steps, labels, status), share, 1.0)
         except (OSError, KeyError, ValueError, RuntimeError) as error:  # the last is what a decompressor raises
             raise _unreadable(self.path, error) from error
+        finally:
+            self._is_loading = False
+            self._writer.tidy()
         return labels, status
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was ever kept in it."""
         return not self._steps and self._arrays.is_empty
-
-    def replace(self, parts: Iterable[tuple[Box, NDArray[Any], NDArray[np.uint8]]]) -> Iterator[None]:
-        """Write labels and status of boxes without a step for each: no undo leads back behind it.
-
-        For what would not fit into the journal. It waits for the disk, and yields after each part; record nothing
-        meanwhile.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be written. What is written stays.
-        """
-        self.journal.seal()
-        try:
-            if not self.read_only and not self._writer.wait(_CLOSE_SECONDS):
-                raise OSError(self._writer.saving.message or "it takes too long")
-            for part in parts:
-                if not self.read_only:
-                    self._arrays.fold([part])
-                yield
-        except OSError as error:
-            raise StoreError(
-                f"The labels cannot be saved in {self.path.parent} ({error}). Free some space or connect the drive, "
-                "then segment again."
-            ) from error
 
     @property
     def saving(self) -> Saving:
@@ -221,7 +209,7 @@ class Store:
     def _scan(self) -> list[Record]:
         """Read the journal; a store that another window writes to is read until it held still meanwhile."""
         folded = int(self._meta.get("folded", 0))
-        records = self._writer.scan(repair=not self.read_only)
+        records = self._writer.scan(repair=not self.read_only, folded=folded)
         if records and records[-1].number < folded and not self.read_only:
             self._writer.set_aside()
             records = []
@@ -232,17 +220,27 @@ class Store:
         self._steps = unfolded(records, folded)
         return records
 
-    def _restore(self, records: Iterable[Record]) -> None:
+    def _restore(self, records: Sequence[Record]) -> None:
         forgotten = self._meta.get("forgotten", {})
-        done, undone = undo_stacks(records, forgotten.get("before", 0))
+        done, undone = undo_stacks(self._writer, records, forgotten.get("before", 0))
         self.journal.restore(done, undone, forgotten.get("corrected", ()), forgotten.get("decided", ()))
+        needed = {step.large.file.path for step in (*done, *undone) if step.large is not None}
+        needed |= {self._writer.large(one.of).file.path for one in self._steps.values() if one.parts is not None}
+        for path in (self.path / "journal").glob(f"*{ENDING}"):
+            if path not in needed:  # of a step that was not finished, or that nobody can walk to any more
+                path.unlink(missing_ok=True)
 
     # --- saving ------------------------------------------------------------------------------------------
 
-    def _put(self, kind: Kind, what: Edit | int) -> int:
-        number = self._writer.put(kind, what)
-        self._steps[number] = (kind, what if isinstance(what, int) else number)
+    def _add(self, edit: Edit | LargeEdit) -> int:
+        is_large = isinstance(edit, LargeEdit)
+        number = self._writer.put(Kind.LARGE if is_large else Kind.EDIT, edit)
+        self._steps[number] = Change(False, number, (edit.first, edit.last) if isinstance(edit, LargeEdit) else None)
         return number
+
+    def _walk(self, change: Change) -> None:
+        number = self._writer.put(Kind.UNDO if change.back else Kind.REDO, (change.of, change.parts))
+        self._steps[number] = change
 
     def _forget(self, before: int, corrected: Iterable[int], decided: Iterable[int]) -> None:
         with self._mutex:
@@ -252,27 +250,37 @@ class Store:
     def _housekeeping(self, on_disk: int) -> bool:
         """Fold some records into the arrays, or write what is to be remembered; in the writer's thread."""
         folded = int(self._meta.get("folded", 0))
-        if folded < on_disk:
-            self._fold(folded, on_disk)
-            return True
+        with self._folding:
+            if self._is_loading:
+                return False
+            if folded < on_disk:
+                self._fold(folded, on_disk)
+                return True
         if self._changed:
             self._write_meta()
         forgotten = int(self._meta.get("forgotten", {}).get("before", 0))
         self._writer.drop_segments(min(forgotten, folded + 1))
+        while self._released and self._released[0][0] <= folded:
+            self._released.pop(0)[1].remove()
         return False
 
     def _fold(self, folded: int, on_disk: int) -> None:
+        within = self._within
+
         def some() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
-            nonlocal folded
+            nonlocal folded, within
             size = 0
-            for box, labels, status in outcomes(self._writer, self._steps, range(folded + 1, on_disk + 1)):
-                yield box, labels, status
-                folded += 1
-                size += labels.nbytes + status.nbytes
-                if size > _FOLD_BYTES:
-                    return
+            for number in range(folded + 1, on_disk + 1):
+                for box, labels, status in outcomes(self._writer, self._steps[number], after=within):
+                    yield box, labels, status
+                    within += 1
+                    size += labels.nbytes + status.nbytes
+                    if size > _FOLD_BYTES:
+                        return
+                folded, within = number, 0
 
         self._arrays.fold(some())
+        self._within = within
         with self._mutex:
             first = int(self._meta.get("folded", 0)) + 1
             self._meta["folded"] = folded
@@ -300,11 +308,17 @@ class _Log:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(self, edit: Edit) -> int:
-        return self._store._put(Kind.EDIT, edit)
+    def add(self, edit: Edit | LargeEdit) -> int:
+        return self._store._add(edit)
 
-    def step(self, back: bool, of: int) -> None:
-        self._store._put(Kind.UNDO if back else Kind.REDO, of)
+    def begin(self) -> EditFile:
+        return EditFile.begin(self._store.path / "journal", str(self._store.path.parent))
+
+    def release(self, file: EditFile) -> None:
+        self._store._released.append((self._store._writer.last, file))
+
+    def step(self, back: bool, of: int, parts: tuple[int, int] | None) -> None:
+        self._store._walk(Change(back, of, parts))
 
     def holds(self, number: int) -> bool:
         return self._store._writer.holds(number)

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
-from napari_unet.correction.records import Kind, Record, decode_edit, encode_edit, encode_step, read_records
+from napari_unet.correction.large import EditFile, LargeEdit
+from napari_unet.correction.places import sync_folder
+from napari_unet.correction.records import (
+    Kind,
+    Record,
+    decode_edit,
+    encode_edit,
+    encode_large,
+    encode_step,
+    read_records,
+)
 from napari_unet.errors import StoreError
 
 if TYPE_CHECKING:
@@ -18,7 +28,10 @@ if TYPE_CHECKING:
 
     from napari_unet.correction.edits import Edit
 
-__all__ = ["JournalWriter", "Saving", "append_durably", "sync_folder"]
+    Walked = tuple[int, tuple[int, int] | None]
+    """Number of an edit that was taken back or made again, and which of its parts where it is a large one."""
+
+__all__ = ["JournalWriter", "Saving", "append_durably"]
 
 _RETRY_SECONDS = 1.0
 _IDLE_SECONDS = 2.0
@@ -83,7 +96,8 @@ class JournalWriter:
         self._where = where
         self._housekeeping = housekeeping
         self._wake = Condition()
-        self._queue: deque[tuple[int, Kind, Edit | int, float]] = deque()
+        self._queue: deque[tuple[int, Kind, Edit | LargeEdit | Walked, float]] = deque()
+        self._large: dict[int, LargeEdit] = {}
         self._blobs: dict[int, bytes] = {}
         self._places: dict[int, tuple[Path, int, int]] = {}
         self._segments: list[_Segment] = []
@@ -94,14 +108,18 @@ class JournalWriter:
         self._busy = False
         self._tidy = True
         self._hurry = self._closing = False
+        self._gives_up = False
         self._since_tidy = 0
         self.damaged = False
         self._thread = Thread(target=self._run, name="napari-unet journal", daemon=True)
 
     # --- before the thread runs --------------------------------------------------------------------------
 
-    def scan(self, *, repair: bool) -> list[Record]:
-        """Read what earlier sessions wrote, up to the first torn record; `repair` puts what follows it aside."""
+    def scan(self, *, repair: bool, folded: int = 0) -> list[Record]:
+        """Read what earlier sessions wrote, up to the first torn record; `repair` puts what follows it aside.
+
+        Of records up to number `folded`, the parts of large edits need not be there any more.
+        """
         records: list[Record] = []
         torn = False
         for path in sorted(self._folder.glob("*.log")):
@@ -113,6 +131,9 @@ class JournalWriter:
             segment = _Segment(path, 0)
             for record in read_records(path):
                 if records and record.number != records[-1].number + 1:
+                    break
+                if not self._know_large(record) and record.number > folded:
+                    self.damaged = True
                     break
                 records.append(record)
                 self._places[record.number] = (path, record.start, record.stop)
@@ -140,11 +161,18 @@ class JournalWriter:
 
     # --- called by the window ----------------------------------------------------------------------------
 
-    def put(self, kind: Kind, what: Edit | int) -> int:
-        """Queue an edit, or a step with the number of its edit, and return its number."""
+    @property
+    def last(self) -> int:
+        """Number of the last record, on disk or not."""
+        return self._next - 1
+
+    def put(self, kind: Kind, what: Edit | LargeEdit | Walked) -> int:
+        """Queue an edit, or a step with what was walked, and return its number."""
         with self._wake:
             number = self._next
             self._next += 1
+            if isinstance(what, LargeEdit):
+                self._large[number] = what
             self._queue.append((number, kind, what, time.time()))
             self._wake.notify_all()
         return number
@@ -179,6 +207,10 @@ class JournalWriter:
                 "Connect the drive again."
             ) from error
 
+    def large(self, number: int) -> LargeEdit:
+        """Return the large edit of a record."""
+        return self._large[number]
+
     @property
     def saving(self) -> Saving:
         """How the saving stands."""
@@ -198,6 +230,7 @@ class JournalWriter:
         """Have the housekeeping called soon."""
         with self._wake:
             self._tidy = True
+            self._wake.notify_all()
 
     def close(self, timeout: float) -> bool:
         """Write what is left and end; False if something could not be written."""
@@ -205,6 +238,9 @@ class JournalWriter:
             self._closing = self._tidy = True
             self._wake.notify_all()
         self._thread.join(timeout)
+        if self._thread.is_alive():  # what is not in the arrays yet stays in the journal
+            self._gives_up = True
+            self._thread.join(timeout)
         with self._wake:
             return not self._queue and not self._blobs
 
@@ -222,15 +258,20 @@ class JournalWriter:
     def _is_done(self) -> bool:
         return not (self._queue or self._blobs or self._tidy or self._busy)
 
+    def _has_to_hurry(self) -> bool:
+        return bool(self._queue) or self._closing or self._hurry
+
+    def _is_wanted(self) -> bool:
+        return self._tidy or self._has_to_hurry()
+
     def _run(self) -> None:
         while True:
             with self._wake:
                 if self._problem and not (self._closing or self._hurry):
                     self._wake.wait(_RETRY_SECONDS)
                 else:
-                    self._wake.wait_for(
-                        lambda: self._queue or self._closing or self._hurry, _IDLE_SECONDS if self._tidy else None
-                    )
+                    self._wake.wait_for(self._is_wanted)
+                    self._wake.wait_for(self._has_to_hurry, _IDLE_SECONDS)
                 self._busy, hurry, closing = True, self._hurry, self._closing
                 batch = list(self._queue)
             try:
@@ -256,9 +297,29 @@ class JournalWriter:
                 if closing and (self._problem or not self._queue):
                     return
 
-    def _encode(self, batch: list[tuple[int, Kind, Edit | int, float]]) -> None:
+    def _know_large(self, record: Record) -> bool:
+        """Take up a large edit; False where a record needs one whose parts are not there."""
+        about = record.about
+        if record.kind is Kind.LARGE:
+            places = [(start, stop) for start, stop in about["places"]]
+            file = EditFile(self._folder / about["file"], self._where, places)
+            file.decided = dict.fromkeys(about["decided"])
+            self._large[record.number] = LargeEdit(file, 0, len(places), about["what"])
+            return file.is_there()
+        if record.kind is Kind.EDIT or about["of"] not in self._large:
+            return True
+        return self._large[about["of"]].file.is_there()
+
+    def _encode(self, batch: list[tuple[int, Kind, Edit | LargeEdit | Walked, float]]) -> None:
         for number, kind, what, when in batch:
-            blob = encode_step(kind, number, what, when) if isinstance(what, int) else encode_edit(number, what, when)
+            if isinstance(what, LargeEdit):
+                what.file.sync()  # a step is noted when all of it is on the disk
+                assert what.file.path is not None
+                blob = encode_large(number, what.file.path.name, what.file.places, what.what, what.decided, when)
+            elif isinstance(what, tuple):
+                blob = encode_step(kind, number, *what, when)
+            else:
+                blob = encode_edit(number, what, when)
             with self._wake:
                 self._blobs[number] = blob
                 self._queue.popleft()
@@ -293,7 +354,7 @@ class JournalWriter:
         more = True
         while more:
             more = self._housekeeping(self._on_disk)
-            if self._queue and not to_the_end:
+            if self._gives_up or (self._queue and not to_the_end):
                 break
         with self._wake:
             self._tidy = more
@@ -319,14 +380,3 @@ def append_durably(path: Path, at: int, content: bytes) -> None:
         os.fsync(file.fileno())
     if not at:
         sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk confirm the names in a folder, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

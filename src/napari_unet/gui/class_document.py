@@ -112,7 +112,7 @@ class ClassDocument(Document):
         self._perform(Edit(box, before, after, status, status, SEGMENT))
         self._prediction.refresh()
 
-    def fill_in_pieces(self, predicted: Any, box: Box) -> Generator[float]:
+    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT) -> Generator[float]:
         """Take over predicted classes in pieces; see `Document.fill_in_pieces`."""
 
         def change(part: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -120,7 +120,7 @@ class ClassDocument(Document):
             self._prediction.data[part] = new  # under the strokes too
             return np.where(known == Status.UNCHECKED, new, self._labels[part]).astype(np.int32), known
 
-        return self._rewrite(change, box)
+        return self._rewrite(change, box, what)
 
     @property
     def proposed(self) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from napari_unet.gui.session import JobState, Scope, Tool
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from napari_unet.correction import Box
     from napari_unet.gui.document import Document
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Correcting"]
 
 _NO_TOOL = "Drag to move the image. Choose a tool to correct, or press Train."
+_BUSY = "Wait until what is running has ended, or cancel it."
+_AGAIN = ("Made again.", "There is nothing to make again.")
+_OTHER_KEY = {"Control-Z": "Control-Shift-Z", "Control-Shift-Z": "Control-Z"}
 _MODES = {Tool.NONE: "pan_zoom"} | {tool: info.mode for tool, info in TOOLS.items()}
 _CLASS_HINTS = {
     Tool.DRAW: "Paint the class that is chosen below the tools.",
@@ -178,19 +181,12 @@ class Correcting:
                 self._tell_complete(document.complete(box))
 
     def _complete_in_pieces(self, document: ObjectDocument, box: Box) -> None:
-        """Declare more complete than a step can hold, once the user has said so twice."""
+        """Declare more complete than memory can hold twice."""
         session, bench = self._session, self._workbench
         if session.prediction is not JobState.IDLE:
-            session.say("Wait until the image is segmented, or cancel it.", problem=True)
+            session.say(_BUSY, problem=True)
             return
         count = document.object_count(box)
-        question = (
-            f"This checks all {count} objects and everything between them. In an image of this size that cannot be "
-            "taken back, nor what was done before. Press again if all of it is right, or go slice by slice."
-        )
-        if session.message != question:
-            session.say(question, problem=True)
-            return
 
         def done(whole: bool) -> None:
             if whole and document in bench.documents:
@@ -198,13 +194,9 @@ class Correcting:
             elif not whole:
                 session.say(f"{how_far(document)} Complete again checks the rest.")
 
-        def check() -> Generator[float]:
-            document.corrections += 1
-            return document.complete_in_pieces(box)
-
         bench.jobs.start(
             "prediction",
-            lambda stop: changed_in_pieces(document, check, "Checking", stop),
+            lambda stop: changed_in_pieces(document, lambda: document.complete_in_pieces(box), "Checking", stop),
             on_result=done,
             message="Checking...",
         )
@@ -230,12 +222,40 @@ class Correcting:
         self._redo(self._workbench.document)
 
     def _undo(self, document: Document | None) -> None:
-        done = document is not None and document.undo()
-        self._session.say("Taken back." if done else "There is nothing to take back.")
+        self._walk(document, back=True)
 
     def _redo(self, document: Document | None) -> None:
-        done = document is not None and document.redo()
-        self._session.say("Made again." if done else "There is nothing to make again.")
+        self._walk(document, back=False)
+
+    def _walk(self, document: Document | None, *, back: bool) -> None:
+        done, none = ("Taken back.", "There is nothing to take back.") if back else _AGAIN
+        if document is not None and document.takes_long(back=back):
+            self._walk_in_pieces(document, done, back=back)
+            return
+        if document is not None and document.is_busy:
+            self._session.say(_BUSY, problem=True)
+            return
+        walked = document is not None and (document.undo() if back else document.redo())
+        self._session.say(done if walked else none)
+
+    def _walk_in_pieces(self, document: Document, done: str, *, back: bool) -> None:
+        """Take back, or make again, what was done to all of a large image."""
+        session, bench = self._session, self._workbench
+        if session.prediction is not JobState.IDLE:
+            session.say(_BUSY, problem=True)
+            return
+        doing, key = ("Taking back", "Control-Z") if back else ("Making again", "Control-Shift-Z")
+
+        def tell(whole: bool) -> None:
+            left = f"Cancelled with {document.filled:.0%} of it {'taken back' if back else 'made again'}."
+            session.say(done if whole else f"{left} {key} goes on, {_OTHER_KEY[key]} goes the way it came.")
+
+        bench.jobs.start(
+            "prediction",
+            lambda stop: changed_in_pieces(document, lambda: document.walk_in_pieces(back=back), doing, stop),
+            on_result=tell,
+            message=f"{doing}...",
+        )
 
     # --- inner -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_unet.annotation import Status
-from napari_unet.correction import Edit, Journal, import_edit, make_sample, pieces
+from napari_unet.correction import IMPORT, Edit, Journal, import_edit, make_sample, pieces
 from napari_unet.errors import AnnotationError
 from napari_unet.gui.collecting import at_once, copied_part, looked_through
 from napari_unet.gui.layers import label_shape
@@ -18,13 +18,13 @@ from napari_unet.gui.room import how_many_fit
 from napari_unet.images import label_axes, measure_normalization, to_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
     from napari_unet.annotation import Annotated
-    from napari_unet.correction import Box, Store
+    from napari_unet.correction import Box, EditFile, Store
     from napari_unet.gui.collecting import Copying
     from napari_unet.gui.held import Held
     from napari_unet.images import Normalization
@@ -57,11 +57,13 @@ class Document(ABC):
         `Status` per voxel, in the shape of the labels.
     is_large : bool
         Whether the labels are in a file instead of memory. Then what changes much at once is done piece by piece
-        (`fill_in_pieces` and others) and cannot be undone, and what needs a copy of everything is not offered.
+        (`fill_in_pieces` and others), and what needs a copy of everything is not offered.
     is_busy : bool
         Whether it is being changed piece by piece: nothing else is changed meanwhile.
     filled : float
         How much of the last change piece by piece was made, 0 to 1.
+    kept_bytes : int
+        What it takes on the disk that the last change piece by piece can be taken back; 0 where nothing was changed.
     corrections : int
         How many steps of the user are in force, beyond those from before it was opened; segmenting is none.
     changed : Signal
@@ -82,7 +84,10 @@ class Document(ABC):
         self.is_large = held.is_large
         self.is_busy = False
         self.filled = 0.0
+        self.kept_bytes = 0
         self.corrections = 0
+        self._kept: tuple[EditFile, str] | None = None  # of the change piece by piece that is being made
+        self._walked: tuple[bool, int] | None = None  # whether one is taken back, and how many parts of it were by now
         self._journal = store.journal if store is not None else Journal()
         self._labels: NDArray[Any] = held.labels
         self.status = held.status
@@ -159,18 +164,18 @@ class Document(ABC):
         self._perform(import_edit(self._labels, self.status, found, as_truth=as_truth, objects=objects))
 
     @abstractmethod
-    def fill_in_pieces(self, predicted: Any, box: Box) -> Generator[float]:
-        """Take over a prediction as `fill` does, but in pieces, without a step to undo; yields how far it is.
+    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT) -> Generator[float]:
+        """Take over a prediction as `fill` does, but in pieces, as one undoable step; yields how far it is.
 
         Runs in a worker, between `begin_to_fill` and `end_filling`. `predicted` may be on disk. Where it is closed
-        early, what it has taken over stays; done once more, it comes out whole.
+        early, what it has taken over stays, as a step; done once more, it comes out whole.
         """
 
     def take_over_in_pieces(self, found: Any, *, as_truth: bool) -> Generator[float]:
         """Take over labels of another program as `take_over` does; runs as `fill_in_pieces`."""
         whole = tuple(slice(0, n) for n in self.shape)
         if not as_truth and self._are_objects and any(self.status[part].any() for part in pieces(whole)):
-            yield from self.fill_in_pieces(found, whole)
+            yield from self.fill_in_pieces(found, whole, IMPORT)
             return
 
         def change(part: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -179,15 +184,23 @@ class Document(ABC):
                 return new, np.full_like(known, Status.CHECKED)
             return np.where(known == Status.UNCHECKED, new, self._labels[part]), known
 
-        yield from self._rewrite(change, whole)
+        yield from self._rewrite(change, whole, IMPORT)
 
     def begin_to_fill(self) -> None:
         """Let nobody else change anything."""
-        self.is_busy, self.filled = True, 0.0
+        self.is_busy, self.filled, self.kept_bytes = True, 0.0, 0
         self.editable.editable = False
 
     def end_filling(self) -> None:
-        """Show what was filled in, and let others change it again."""
+        """Note what was filled in as a step, show it, and let others change it again."""
+        if self._kept is not None:
+            file, what = self._kept
+            self._kept, self.kept_bytes = None, file.size
+            self._journal.record_large(file, what)
+            self.corrections += bool(file.places) and what != SEGMENT
+        if self._walked is not None:
+            self._note_walked(*self._walked)
+            self._walked = None
         self.is_busy = False
         self.editable.editable = self.store is None or not self.store.read_only
         for layer in self.layers:
@@ -265,21 +278,70 @@ class Document(ABC):
 
     def undo(self) -> bool:
         """Take back the last change, whichever tool or plane it was made with; False if there is none."""
-        edit = None if self.is_busy else self._journal.undo()
-        if edit is not None:
-            self._take(edit, back=True)
-        return edit is not None
+        return self._walk(back=True)
 
     def redo(self) -> bool:
         """Make the last undone change again; False if there is none."""
-        edit = None if self.is_busy else self._journal.redo()
-        if edit is not None:
-            self._take(edit)
-        return edit is not None
+        return self._walk(back=False)
+
+    def takes_long(self, *, back: bool) -> bool:
+        """Whether the change that would be taken back, or made again, next is one for `walk_in_pieces`."""
+        return not self.is_busy and self._journal.next_large(back=back) is not None
+
+    def walk_in_pieces(self, *, back: bool) -> Generator[float]:
+        """Take back, or make again, a change that was made piece by piece; runs as `fill_in_pieces`.
+
+        Where it is closed early, each half is a step of its own, which join again.
+        """
+        large = self._journal.next_large(back=back)
+        if large is None:
+            return
+        try:
+            for number, edit in enumerate(large.edits(back=back), start=1):
+                before, after = (edit.labels_before, edit.status_before), (edit.labels_after, edit.status_after)
+                self._put(edit.box, *(before if back else after))
+                self._walked = back, number
+                self.filled = number / len(large)
+                yield self.filled
+        finally:
+            self._count_up()
 
     def close(self) -> None:
         """Let go of the layers; they stay in the viewer."""
+        if self._kept is not None:
+            self._kept[0].remove()
+            self._kept = None
         bind_undo_keys(self.editable, None, None)
+
+    def _walk(self, *, back: bool) -> bool:
+        if self.is_busy:
+            return False
+        if self.takes_long(back=back):
+            self.begin_to_fill()
+            try:
+                for _ in self.walk_in_pieces(back=back):
+                    pass
+            finally:
+                self.end_filling()
+            return True
+        edit = self._journal.undo() if back else self._journal.redo()
+        if isinstance(edit, Edit):
+            self._take(edit, back=back)
+        return edit is not None
+
+    def _note_walked(self, back: bool, count: int) -> None:
+        """Follow a change that was taken back, or made again, piece by piece."""
+        large = self._journal.next_large(back=back)
+        assert large is not None
+
+        def is_in_force() -> bool:
+            last = self._journal.next_large(back=True)
+            return last is not None and last.file is large.file
+
+        was_in_force = is_in_force()
+        self._journal.walked(count, back=back)
+        if large.what != SEGMENT:
+            self.corrections += is_in_force() - was_in_force
 
     def _perform(self, edit: Edit | None) -> bool:
         """Make an edit and note it; False if there is none to make."""
@@ -305,24 +367,23 @@ class Document(ABC):
     def _note(self, edit: Edit, *, back: bool) -> None:  # noqa: B027 - nothing to note is right for most
         """Follow an edit that was written, or taken back."""
 
-    def _rewrite(self, change: Callable[[Box], tuple[NDArray[Any], NDArray[np.uint8]]], box: Box) -> Generator[float]:
+    def _rewrite(
+        self, change: Callable[[Box], tuple[NDArray[Any], NDArray[np.uint8]]], box: Box, what: str
+    ) -> Generator[float]:
         """Change labels and status in pieces, in a worker; yields how far it is.
 
-        They are kept on disk where there is a store; nothing before can be undone any more.
+        What was there and what is there now are written beside the journal first: `end_filling` makes a step of it.
         """
         parts = list(pieces(box))
-
-        def written() -> Iterator[tuple[Box, NDArray[Any], NDArray[np.uint8]]]:
-            for part in parts:
-                labels, status = change(part)
-                self._put(part, labels, status)
-                yield part, labels, status
-
-        if self.store is None:
-            self._journal.seal()
-        kept = written() if self.store is None else self.store.replace(written())
+        self._kept = file, _ = self._journal.begin(), what
         try:
-            for number, _ in enumerate(kept, start=1):
+            for number, part in enumerate(parts, start=1):
+                labels, status = change(part)
+                before = self._labels[part].copy(), self.status[part].copy()
+                edit = Edit(part, before[0], labels.astype(before[0].dtype, copy=False), before[1], status, what)
+                if not edit.changes_nothing:
+                    file.add(edit)
+                    self._put(part, edit.labels_after, status)
                 self.filled = number / len(parts)
                 yield self.filled
         finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.correction import Incoming, find_label_pairs, fit_labels, import_labels, read_labels
 from napari_unet.errors import UNetError
 from napari_unet.gui.document import kind_of
-from napari_unet.gui.in_pieces import changed_in_pieces, how_far
+from napari_unet.gui.in_pieces import changed_in_pieces, how_far, way_back
 from napari_unet.gui.layers import label_shape
 from napari_unet.gui.offers import Offers, path_of, tell_pairs
 from napari_unet.gui.origin import origin_of
@@ -183,8 +183,6 @@ class Importing:
     def _ask(self, found: Incoming, name: str, then: Callable[[], None] = lambda: None) -> None:
         what = f"{found.count} class{'es' * (found.count != 1)}" if self._classes() else _objects(found.count)
         replaced = f" Truth would replace the {self._session.checked} checked." if self._session.checked else ""
-        if not fits(found.labels.shape):
-            replaced += " In an image of this size it cannot be taken back, nor what was done before."
         self._take = partial(self._take_one, found, name, then)
         self._session.say(f"{what} in {name}.")
         parts = (f"{what} in {name}.", found.note, f"{_QUESTION}{replaced}")
@@ -197,7 +195,7 @@ class Importing:
 
         def done(back: str) -> None:
             then()
-            self._session.say(f"Taken over from {name}: {how}{back}")
+            self._session.say(f"Taken over from {name}: {how} {back}")
 
         self._fill(found, as_truth, done)
 
@@ -225,19 +223,18 @@ class Importing:
             self._fill_in_pieces(document, found, as_truth, done)
         else:
             document.take_over(found.labels, as_truth=as_truth)
-            done(" Control-Z takes it back.")
+            done("Control-Z takes it back.")
         return True
 
     def _fill_in_pieces(self, document: Document, found: Incoming, as_truth: bool, done: Callable[[str], None]) -> None:
         bench = self._workbench
 
         def take() -> Generator[float]:
-            document.corrections += 1
             return document.take_over_in_pieces(found.labels, as_truth=as_truth)
 
         def end(whole: bool) -> None:
             if whole and document in bench.documents:
-                done("")
+                done(way_back(document))
             elif not whole:
                 self._session.say(f"{how_far(document)} Import again takes over the rest.")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.gui.jobs import MainThread, Progress
+from napari_unet.gui.jobs import MainThread, Progress, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
     from napari_unet.gui.document import Document
 
-__all__ = ["changed_in_pieces", "how_far"]
+__all__ = ["changed_in_pieces", "how_far", "told_how_far", "way_back"]
+
+_TO_KNOW = 1.0
+"""Seconds after which it can be said how long the rest takes."""
 
 
 def changed_in_pieces(
@@ -22,7 +26,7 @@ def changed_in_pieces(
     """Return the work of changing a document piece by piece; nothing else is changed in it meanwhile.
 
     Run it in a job. Its result is whether the change was made as a whole; where it was stopped, what was changed by
-    then stays (`Document.filled`).
+    then stays (`Document.filled`). Either way it is one step, which can be taken back.
 
     Parameters
     ----------
@@ -38,17 +42,34 @@ def changed_in_pieces(
     if not begin.wait(stop):
         yield MainThread(document.end_filling)
         return False
-    fraction = 0.0
     try:
-        with closing(change()) as steps:
-            for fraction in steps:
-                yield Progress(fraction, f"{doing}: {fraction:.0%}. You can look, but not correct.")
-                if stop.is_set() and fraction < 1:
-                    break
+        whole = yield from told_how_far(change(), f"{doing}: {{}}. You can look, but not correct.", stop)
     except Exception:
         yield MainThread(document.end_filling)
         raise
     yield MainThread(document.end_filling)
+    return whole
+
+
+def told_how_far(steps: Generator[float], message: str, stop: StopFlag) -> Generator[Progress, None, bool]:
+    """Return work that says how far it is, 0 to 1, as that of a job; its result is whether it came to its end.
+
+    Parameters
+    ----------
+    steps : generator
+        It is closed where it was stopped.
+    message : str
+        What is said; ``{}`` is how far it is, and how long it still takes.
+    stop : threading.Event
+    """
+    fraction, begun = 0.0, time.monotonic()
+    with closing(steps):
+        for fraction in steps:
+            spent = time.monotonic() - begun
+            left = spent * (1 - fraction) / fraction if fraction and spent > _TO_KNOW else 0.0
+            yield Progress(fraction, message.format(f"{fraction:.0%}" + (f", {in_words(left)} left" if left else "")))
+            if stop.is_set() and fraction < 1:
+                return False
     return fraction == 1
 
 
@@ -56,4 +77,12 @@ def how_far(document: Document) -> str:
     """Return what became of a change that was cancelled, in words."""
     if not document.filled:
         return "Cancelled. The labels are as they were."
-    return f"Cancelled with {document.filled:.0%} of it done, which stays."
+    back = " and can be taken back with Control-Z" if document.kept_bytes else ""
+    return f"Cancelled with {document.filled:.0%} of it done, which stays{back}."
+
+
+def way_back(document: Document) -> str:
+    """Return how the last change in pieces is taken back, and what that takes."""
+    megabytes = document.kept_bytes / 1e6
+    room = f", for which {megabytes:.0f} MB are kept on the disk" if megabytes >= 1 else ""
+    return f"Control-Z takes it back{room}."

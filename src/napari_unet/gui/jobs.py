@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_unet.gui.session import Session
 
-__all__ = ["CANCELLED", "Jobs", "MainThread", "Progress"]
+__all__ = ["CANCELLED", "Jobs", "MainThread", "Progress", "in_words"]
 
 
 _TELL_EVERY = 0.25
@@ -161,7 +161,7 @@ class Jobs:
             session.progress = event.fraction
             # what the training has to tell stays in sight; steps come faster than one can read
             said = self._notice or "You can go on correcting."
-            session.say(f"Training: step {event.step}, {_time(event.seconds_left)} left. {said}")
+            session.say(f"Training: step {event.step}, {in_words(event.seconds_left)} left. {said}")
         elif isinstance(event, Finishing) and shown:
             session.say(f"Trained. Setting the thresholds and comparing, some seconds more. {self._notice}".strip())
         elif isinstance(event, Notice):
@@ -182,7 +182,7 @@ class Jobs:
 
     def _show_tiles(self, event: TileDone) -> None:
         session, file = self._session, self._file
-        left = f"{event.done} of {event.total} tiles, {_time(event.seconds_left)} left"
+        left = f"{event.done} of {event.total} tiles, {in_words(event.seconds_left)} left"
         if file is None:
             session.progress = event.done / event.total
             session.say(f"Segmenting: {left}.")
@@ -221,5 +221,6 @@ def _paused_by(core: Generator[Any, None, Any], gate: StopFlag | None) -> Genera
         core.close()
 
 
-def _time(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """Return a time that something takes, in words."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

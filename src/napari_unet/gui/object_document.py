@@ -153,7 +153,7 @@ class ObjectDocument(ObjectLabels):
         return box is not None and self.mark(box, self._labels[box] == number, value)
 
     def is_too_much(self, box: Box) -> bool:
-        """Whether a box can be declared complete in pieces only, without a step to undo."""
+        """Whether a box can be declared complete in pieces only."""
         return self.is_large and prod(part.stop - part.start for part in box) > MOST_AT_ONCE
 
     def complete_in_pieces(self, box: Box) -> Generator[float]:
@@ -163,7 +163,7 @@ class ObjectDocument(ObjectLabels):
             known = self.status[part]
             return self._labels[part], np.where(known == Status.UNCHECKED, np.uint8(Status.CHECKED), known)
 
-        yield from self._rewrite(change, box)
+        yield from self._rewrite(change, box, "complete")
 
     def complete(self, box: Box) -> int:
         """Declare everything in a box right and return how many objects are in it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.correction import ObjectTable, Refill, count_pieces, pieces, refill, stroke, within
-from napari_unet.gui.document import Document, bind_undo_keys
+from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys
 from napari_unet.gui.held import Held, at_once, read_back
 from napari_unet.gui.layers import label_shape, make_labels, make_overlay
 from napari_unet.gui.painting import write_into
@@ -145,7 +145,7 @@ class ObjectLabels(Document):
         """Take over predicted objects wherever nothing is checked, as one undoable step."""
         self._perform(refill(self._labels, self.status, predicted, box, self.fresh_id()))
 
-    def fill_in_pieces(self, predicted: Any, box: Box) -> Generator[float]:
+    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT) -> Generator[float]:
         """Take over predicted objects in pieces; see `Document.fill_in_pieces`."""
         parts, filling = list(pieces(box)), Refill()
         for number, part in enumerate(parts, start=1):
@@ -157,7 +157,7 @@ class ObjectLabels(Document):
             known = self.status[part]
             return filling.fill(np.asarray(predicted[within(part, box)]), self._labels[part], known), known
 
-        with closing(self._rewrite(change, box)) as steps:
+        with closing(self._rewrite(change, box, what)) as steps:
             for fraction in steps:
                 yield 0.5 + fraction / 2
 

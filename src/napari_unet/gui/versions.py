@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_unet.correction import LabelVersion, iter_keep_version, keep_version, list_versions, open_version
 from napari_unet.errors import StoreError
-from napari_unet.gui.in_pieces import changed_in_pieces, how_far
+from napari_unet.gui.in_pieces import changed_in_pieces, how_far, way_back
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 from napari_unet.models import list_models, load_model
@@ -161,7 +161,7 @@ class Versions:
                 session.say(f"{how_far(document)} Press Back again to go all the way.")
             elif bench.document is document:
                 bench.choosing.use(model, name)
-                session.say(f"{_BACK.format(name)} In an image of this size it cannot be taken back with Control-Z.")
+                session.say(f"{_BACK.format(name)} {way_back(document)}")
 
         def go() -> None:
             if bench.document is document:
