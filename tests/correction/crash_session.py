@@ -25,7 +25,7 @@ DEPTH = 10**6  # both sides keep every step, so that they can be compared
 def act(number: int, labels: Any, status: Any, journal: Journal) -> None:
     """Do what the user does as the action of that number: the same whoever runs it."""
     rng = np.random.default_rng(number)
-    what = rng.choice(["stroke", "undo", "redo", "segment"], p=[0.7, 0.15, 0.1, 0.05])
+    what = rng.choice(["stroke", "undo", "redo", "segment", "all", "walk"], p=[0.57, 0.15, 0.1, 0.05, 0.08, 0.05])
     if what == "undo":
         edit = journal.undo()
         if edit is not None:
@@ -34,6 +34,10 @@ def act(number: int, labels: Any, status: Any, journal: Journal) -> None:
         edit = journal.redo()
         if edit is not None:
             edit.apply(labels, status)
+    elif what == "all":
+        change_all(labels, status, journal, rng)
+    elif what == "walk":
+        take_back_some(labels, status, journal)
     elif what == "segment":
         box = (slice(0, 2), slice(400, 600), slice(400, 640))  # over the corners of four chunks
         edit = refill(labels, status, np.kron(rng.integers(0, 9, (2, 2, 3)), np.ones((1, 100, 80), int)), box)
@@ -48,6 +52,26 @@ def act(number: int, labels: Any, status: Any, journal: Journal) -> None:
         edit = Edit(box, labels[box].copy(), after, status[box].copy(), known, "stroke", frozenset({number + 1}))
         edit.apply(labels, status)
         journal.record(edit)
+
+
+def change_all(labels: Any, status: Any, journal: Journal, rng: np.random.Generator) -> None:
+    """Change everything as one step, plane by plane."""
+    file = journal.begin()
+    for z in range(SHAPE[0]):
+        box = (slice(z, z + 1), slice(0, SHAPE[1]), slice(0, SHAPE[2]))
+        after = labels[box] + int(rng.integers(1, 9))
+        edit = Edit(box, labels[box].copy(), after, status[box].copy(), np.ones_like(status[box]), "import")
+        file.add(edit)
+        edit.apply(labels, status)
+    journal.record_large(file, "import")
+
+
+def take_back_some(labels: Any, status: Any, journal: Journal) -> None:
+    """Take back a plane of such a step, as one does who presses Cancel then."""
+    large = journal.next_large(back=True)
+    if large is not None:
+        next(large.edits(back=True)).revert(labels, status)
+        journal.walked(1, back=True)
 
 
 def open_session(folder: Path) -> Any:

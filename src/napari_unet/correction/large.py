@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import finalize
 
 from napari_unet.correction.places import sync_folder
 from napari_unet.correction.records import decode_edit, encode_edit, is_whole
@@ -151,10 +152,14 @@ class EditFile:
                 self.path.unlink(missing_ok=True)
 
     def _make(self) -> IO[bytes]:
+        file: IO[bytes]
         if self.path is not None:
-            return self.path.open("r+b" if self.places else "w+b")
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryFile(dir=cache_folder())
+            file = self.path.open("r+b" if self.places else "w+b")
+        else:
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            file = tempfile.TemporaryFile(dir=cache_folder())
+        finalize(self, file.close)
+        return file
 
     def _content(self, start: int, stop: int) -> bytes:
         if self.path is not None:
