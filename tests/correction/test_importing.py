@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from unittest.mock import patch
 
 import imageio.v3 as imageio
@@ -22,6 +23,7 @@ from napari_unet.correction import (
     identify,
     import_edit,
     import_labels,
+    iter_import_labels,
     open_store,
     read_labels,
 )
@@ -233,3 +235,37 @@ def test_an_import_is_one_step_and_keeps_what_is_checked_unless_it_is_the_truth(
     edit.revert(labels, status)
     np.testing.assert_array_equal(labels, before[0])
     np.testing.assert_array_equal(status, before[1])
+
+
+@pytest.mark.parametrize("as_truth", [False, True])
+def test_images_of_a_folder_that_do_not_fit_are_taken_in_pieces_as_one_step(folder, monkeypatch, as_truth):
+    monkeypatch.setattr(filling, "_PIECE", 500)
+    write(folder / "img_2_masks.tif", TWO)
+    images = pairs_of(folder)
+    told = list(iter_import_labels(images, as_truth=as_truth, make_for=lambda _: np.zeros))
+    assert [one.what for one in told[-2:]] == ["", "taken"]
+    assert [one.fraction for one in told] == sorted(one.fraction for one in told)
+    assert len(told) > 8, "it says how far it is"
+    assert [what for _, what in import_labels(images, as_truth=as_truth, make_for=lambda _: np.zeros)] == ["was there"]
+    store = open_store(identify(tifffile.imread(folder / "img_2.tif"), "YX", path=folder / "img_2.tif"))
+    labels, status = store.load()
+    np.testing.assert_array_equal(labels, TWO)
+    assert (status == as_truth).all()
+    assert len(store.journal) == 1
+    store.journal.undo().revert(labels, status)
+    assert not labels.any()
+    assert not status.any()
+    store.close()
+    assert Project(folder).entries()[1].objects == 2
+
+
+def test_where_it_is_ended_the_image_is_as_it_was(folder, monkeypatch):
+    monkeypatch.setattr(filling, "_PIECE", 500)
+    write(folder / "img_2_masks.tif", TWO)
+    with closing(iter_import_labels(pairs_of(folder), as_truth=True, make_for=lambda _: np.zeros)) as steps:
+        assert next(one for one in steps if one.fraction > 0.8).what == ""
+    store = open_store(identify(tifffile.imread(folder / "img_2.tif"), "YX", path=folder / "img_2.tif"))
+    assert not store.read_only
+    assert store.is_empty
+    assert not list(store.path.rglob("*.parts"))
+    store.close()

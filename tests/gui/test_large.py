@@ -11,6 +11,7 @@ import zarr
 from scipy import ndimage as ndi
 
 from napari_unet.correction import ObjectTable, filling, identity
+from napari_unet.correction import importing as import_core
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.gui import collecting, documents, importing, learning, object_document, segmenting, versions
 from napari_unet.gui import document as document_module
@@ -192,6 +193,103 @@ def test_the_labels_of_a_folder_with_a_large_stack(start, discs, tmp_path, small
     user.until(lambda: user.idle and "taken over" in user.says)
     assert user.says == "Labels of 1 of 1 images taken over, checked."
     np.testing.assert_array_equal(user.labels, labels)
+
+
+class Looked:
+    """Holds the reading of labels at its second piece, until the user has pressed Cancel."""
+
+    def __init__(self, monkeypatch):
+        self.parts, self.go, look = 0, threading.Event(), import_core._values
+
+        def held(*arguments):
+            self.parts += 1
+            if self.parts == 2:
+                assert self.go.wait(30)
+            return look(*arguments)
+
+        monkeypatch.setattr(import_core, "_values", held)
+        monkeypatch.setattr(importing, "_A_WHILE", 0)
+
+    def cancel(self, user):
+        user.until(lambda: self.parts == 2 and user.button("import_stop").isVisible())
+        assert user.panel.imports.bar.value() > 0
+        user.press("import_stop")
+        assert user.says == "Cancelling..."
+        self.go.set()
+        user.until(lambda: not user.panel.workbench.importing.is_busy)
+        assert self.parts == 2, "it ends with the piece in progress"
+        assert not user.button("import_stop").isVisible()
+
+
+def test_reading_labels_says_how_far_it_is_and_can_be_cancelled(stacker, tmp_path, monkeypatch):
+    user = stacker
+    theirs = np.zeros((5, 64, 64), np.uint16)
+    theirs[1:4, 20:30, 20:30] = 7
+    zarr.create_array(tmp_path / "theirs.zarr", data=theirs, chunks=(1, 64, 64))
+    said = []
+    user.session.events.message.connect(said.append)
+    looked = Looked(monkeypatch)
+    user.panel.workbench.importing.choose_file(tmp_path / "theirs.zarr")
+    looked.cancel(user)
+    assert "Reading theirs.zarr: 8%." in said
+    assert user.says == "Cancelled. Nothing was changed."
+    assert not user.session.import_question
+    # and again, to its end
+    user.panel.workbench.importing.choose_file(tmp_path / "theirs.zarr")
+    user.until(lambda: bool(user.session.import_question))
+
+
+@pytest.fixture
+def folder_of_stacks(discs, tmp_path):
+    """Three stacks, each with the labels of another program; and these labels."""
+    home = tmp_path / "images"
+    (home / "masks").mkdir(parents=True)
+    made = []
+    for number in (1, 2, 3):
+        labels = np.zeros((5, 64, 64), np.uint16)
+        labels[:, 20:30, 20:30], labels[number:, 40:50, 5:15] = 1, 2
+        tifffile.imwrite(home / f"img_{number}.tif", discs(5) + number, metadata={"axes": "ZYX"}, ome=True)
+        tifffile.imwrite(home / "masks" / f"img_{number}.tif", labels, metadata={"axes": "ZYX"}, ome=True)
+        made.append(labels)
+    return home, made
+
+
+def test_the_labels_of_a_folder_of_large_stacks(start, folder_of_stacks, small_memory):
+    home, made = folder_of_stacks
+    user = start()
+    user.panel.workbench.projects.open_folder(home)
+    user.until(lambda: user.idle and user.session.segmented)
+    user.panel.workbench.importing.choose_folder()
+    said = []
+    user.session.events.message.connect(said.append)
+    user.press("import_truth")
+    user.until(lambda: user.idle and "taken over" in user.says)
+    assert user.says == "Labels of 3 of 3 images taken over, checked."
+    assert "Importing labels: 2 of 3 images." in said
+    np.testing.assert_array_equal(user.labels, made[0])
+    user.press("next_image")
+    user.until(lambda: user.idle and user.session.checked == 2)
+    assert user.document.is_large
+    np.testing.assert_array_equal(user.labels, made[1])
+    assert (user.status == 1).all()
+    user.press("undo")
+    user.until(lambda: user.idle and user.says == "Taken back.")
+    assert not user.labels.any()
+    assert not user.status.any()
+
+
+def test_the_import_of_a_folder_of_large_stacks_is_cancelled(start, folder_of_stacks, small_memory, monkeypatch):
+    home, _ = folder_of_stacks
+    user = start()
+    user.panel.workbench.projects.open_folder(home)
+    user.until(lambda: user.idle and user.session.segmented)
+    before = user.labels
+    user.panel.workbench.importing.choose_folder()
+    looked = Looked(monkeypatch)
+    user.press("import_truth")
+    looked.cancel(user)
+    assert user.says == "Cancelled. Labels of 0 of 3 images taken over, checked."
+    np.testing.assert_array_equal(user.labels, before)
 
 
 def test_a_mask_is_parted_into_its_pieces_across_slices(stacker, tmp_path):

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from napari_unet.correction.filling import Refill, pieces, within
     from napari_unet.correction.finding import WhenChanged, has_store, same_kind
     from napari_unet.correction.identity import ImageIdentity, identify
-    from napari_unet.correction.importing import Incoming, fit_labels, import_edit, import_labels, read_labels
+    from napari_unet.correction.import_folder import Imported, import_labels, iter_import_labels
+    from napari_unet.correction.importing import (
+        Incoming,
+        fit_labels,
+        import_edit,
+        iter_fit_labels,
+        iter_read_labels,
+        read_labels,
+    )
     from napari_unet.correction.journal import Journal
     from napari_unet.correction.large import EditFile
     from napari_unet.correction.objects import ObjectTable, count_pieces
@@ -59,7 +67,8 @@ _HOMES = {
     "filling": ["Refill", "pieces", "within"],
     "finding": ["WhenChanged", "has_store", "same_kind"],
     "identity": ["ImageIdentity", "identify"],
-    "importing": ["Incoming", "fit_labels", "import_edit", "import_labels", "read_labels"],
+    "import_folder": ["Imported", "import_labels", "iter_import_labels"],
+    "importing": ["Incoming", "fit_labels", "import_edit", "iter_fit_labels", "iter_read_labels", "read_labels"],
     "journal": ["Journal"],
     "large": ["EditFile"],
     "objects": ["ObjectTable", "count_pieces"],
@@ -88,6 +97,7 @@ __all__ = [
     "EditFile",
     "Entry",
     "ImageIdentity",
+    "Imported",
     "Incoming",
     "Journal",
     "LabelVersion",
@@ -122,7 +132,10 @@ __all__ = [
     "import_labels",
     "interpolate_object",
     "is_good_enough",
+    "iter_fit_labels",
+    "iter_import_labels",
     "iter_keep_version",
+    "iter_read_labels",
     "keep_version",
     "list_versions",
     "look_for_checked",

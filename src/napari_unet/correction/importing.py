@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -15,24 +14,32 @@ from scipy.sparse.csgraph import connected_components
 from napari_unet.annotation import Status
 from napari_unet.correction.edits import IMPORT, Edit, refill
 from napari_unet.correction.filling import pieces
-from napari_unet.correction.identity import identify
-from napari_unet.correction.opening import open_store
 from napari_unet.correction.pairing import ROI_SUFFIXES
-from napari_unet.errors import ImageError, StoreError
-from napari_unet.images import label_axes, open_image, read_rois, rois_to_labels, to_canonical
+from napari_unet.correction.replay import drained, scaled
+from napari_unet.errors import ImageError
+from napari_unet.images import iter_rois_to_labels, open_image, read_rois
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_unet.correction.arrays import Make
     from napari_unet.correction.edits import Box
-    from napari_unet.correction.identity import ImageIdentity
-    from napari_unet.images import OpenedImage
 
-__all__ = ["Incoming", "fit_labels", "import_edit", "import_labels", "read_labels"]
+__all__ = [
+    "Incoming",
+    "fit_labels",
+    "import_edit",
+    "iter_fit_labels",
+    "iter_read_labels",
+    "read_labels",
+]
+
+_LOOKING, _NUMBERING, _DRAWING = 0.4, 0.7, 0.6
+"""Of the time that it takes, about: looking which numbers there are; numbering the pieces of a mask before those that
+meet are joined; drawing ROIs."""
 
 _ROOM = 2**20
 """Ids up to here stay, whatever the size of the image; tables of objects are as long as the highest id."""
@@ -58,7 +65,14 @@ class Incoming:
 
 
 def read_labels(path: Path, shape: Sequence[int], axes: str, *, classes: int = 0, make: Make | None = None) -> Incoming:
-    """Read a label image, or ROIs of ImageJ, for an image.
+    """Read a label image, or ROIs of ImageJ, for an image in one go: see `iter_read_labels`."""
+    return drained(iter_read_labels(path, shape, axes, classes=classes, make=make))
+
+
+def iter_read_labels(
+    path: Path, shape: Sequence[int], axes: str, *, classes: int = 0, make: Make | None = None
+) -> Generator[float, None, Incoming]:
+    """Read a label image, or ROIs of ImageJ, for an image; yields how far it is, 0 to 1.
 
     Parameters
     ----------
@@ -77,21 +91,30 @@ def read_labels(path: Path, shape: Sequence[int], axes: str, *, classes: int = 0
         If it cannot be read, or does not fit.
     """
     if path.suffix.lower() in ROI_SUFFIXES:
-        drawn = rois_to_labels(read_rois(path), shape, axes, make=make or np.zeros)
-        return fit_labels(drawn, shape, axes, name=path.name, classes=classes, make=make)
+        drawing = iter_rois_to_labels(read_rois(path), shape, axes, make=make or np.zeros)
+        drawn = yield from scaled(drawing, 0.0, _DRAWING)
+        fitting = iter_fit_labels(drawn, shape, axes, name=path.name, classes=classes, make=make)
+        return (yield from scaled(fitting, _DRAWING, 1.0))
     opened = open_image(path)
     if opened.axes is not None and "S" in opened.axes:
         raise ImageError(f"{path.name} is a picture in colours, not labels. Save it as 8 or 16 bit numbers.")
     found, own = opened.data, (opened.axes or "").replace("C", "")
     if opened.axes is not None and len(own) == found.ndim == len(axes) and set(own) == set(axes):
         found = found.transpose([own.index(letter) for letter in axes])
-    return fit_labels(found, shape, axes, name=path.name, classes=classes, make=make)
+    return (yield from iter_fit_labels(found, shape, axes, name=path.name, classes=classes, make=make))
 
 
 def fit_labels(
     found: Any, shape: Sequence[int], axes: str, *, name: str, classes: int = 0, make: Make | None = None
 ) -> Incoming:
-    """Return labels from elsewhere as those of an image.
+    """Return labels from elsewhere as those of an image in one go: see `iter_fit_labels`."""
+    return drained(iter_fit_labels(found, shape, axes, name=name, classes=classes, make=make))
+
+
+def iter_fit_labels(
+    found: Any, shape: Sequence[int], axes: str, *, name: str, classes: int = 0, make: Make | None = None
+) -> Generator[float, None, Incoming]:
+    """Return labels from elsewhere as those of an image; yields how far it is, 0 to 1.
 
     Axes of length 1 come and go; whole numbers in floats are numbers. A mask, which has one value besides 0, is parted
     into its separate pieces where objects are wanted.
@@ -124,15 +147,19 @@ def fit_labels(
         )
     given = _lazy(found).reshape(shape)
     parts = list(pieces(tuple(slice(0, n) for n in shape)))
-    values = reduce(np.union1d, (_values(np.asarray(given[part]), name) for part in parts))
+    values = np.zeros(0, np.int64)
+    for number, part in enumerate(parts, start=1):
+        values = np.union1d(values, _values(np.asarray(given[part]), name))
+        yield _LOOKING * number / len(parts)
     change, note = _numbering(values, prod(shape), classes, name)
     labels = (make or np.zeros)(shape, np.int32)
     if change is None:
-        count = _part(given, labels, parts, axes)
+        count = yield from scaled(_part(given, labels, parts, axes), _LOOKING, 1.0)
         note = f"It is a mask: its {count} separate pieces become objects." if count > 1 else ""
         return Incoming(labels, count, note)
-    for part in parts:
+    for number, part in enumerate(parts, start=1):
         labels[part] = change(np.asarray(given[part]))
+        yield _LOOKING + (1 - _LOOKING) * number / len(parts)
     return Incoming(labels, 1 if note else len(values), note)
 
 
@@ -200,92 +227,7 @@ def import_edit(
     return Edit(whole, labels.copy(), np.where(free, found, labels), status.copy(), status.copy(), IMPORT)
 
 
-def import_labels(
-    pairs: Sequence[tuple[Path, Path]],
-    *,
-    as_truth: bool,
-    axes: str | None = None,
-    kind: str = "object",
-    classes: int = 0,
-    channel: int | None = None,
-    level: int = 0,
-    fits: Callable[[Sequence[int]], bool] = lambda _: True,
-) -> Iterator[tuple[Path, Literal["taken", "was there"] | str]]:
-    """Take labels from other programs into the stores of their images; can be undone there as one step.
-
-    Parameters
-    ----------
-    pairs : sequence of (image, labels)
-        From `find_label_pairs`.
-    as_truth : bool
-        Whether all of it is true, empty places too; else it is to be checked.
-    axes : str, optional
-        Of the images, where their files do not tell. None: as their shapes suggest.
-    kind : str
-    classes : int
-        As for `fit_labels`.
-    channel : int, optional
-        Channel of the files that is worked on. None: files of several channels as a whole.
-    level : int
-        Resolution of the files that is worked on (default 0, the full one).
-    fits : callable
-        Whether labels of a shape fit into memory (default: all do). Others are told, not taken.
-
-    Yields
-    ------
-    (Path, str)
-        The image and ``"taken"``, ``"was there"`` (these labels are there already, or something is checked, and that
-        stays), or what is wrong.
-    """
-    for image_path, labels_path in pairs:
-        try:
-            opened = open_image(image_path, level)
-            identity = _identity(opened, axes, channel, level)
-            letters = label_axes(identity.axes)
-            shape = [n for n, letter in zip(identity.shape, identity.axes, strict=True) if letter in letters]
-            if not fits(shape):
-                raise ImageError(
-                    f"{image_path.name} is too large for this: open it, and import its labels by themselves."
-                )
-            found = read_labels(labels_path, shape, letters, classes=classes)
-            yield image_path, _take(identity, found, as_truth, kind, objects=not classes)
-        except (ImageError, StoreError) as error:
-            yield image_path, str(error)
-
-
-def _identity(opened: OpenedImage, axes: str | None, channel: int | None, level: int) -> ImageIdentity:
-    """Return the identity of an image, or of its channel as viewers show it: in the order TZYX."""
-    known = opened.axes or axes or opened.guess.axes
-    if len(known) != len(opened.shape):
-        raise ImageError(f"{opened.path.name} does not have the axes {known}. Open it and set them.")
-    count = np.prod([n for n, letter in zip(opened.shape, known, strict=True) if letter in "CS"])
-    if channel is None or count == 1:
-        return identify(opened.data, known, path=opened.path, level=level)
-    if channel >= count:
-        raise ImageError(f"{opened.path.name} has {count} channels, there is no channel {channel + 1}.")
-    kept = [letter for letter in "TZYX" if letter in known]
-    one = to_canonical(opened.data, known)[:, channel]
-    pixels = one[tuple(slice(None) if letter in kept else 0 for letter in "TZYX")]
-    return identify(pixels, "".join(kept), path=opened.path, channel=channel, level=level)
-
-
-def _take(identity: ImageIdentity, found: Incoming, as_truth: bool, kind: str, *, objects: bool) -> str:
-    store = open_store(identity, kind=kind)
-    try:
-        if store.read_only:
-            return store.notice
-        labels, status = store.load()
-        if status.any() or (labels.any() and np.array_equal(labels, found.labels)):
-            return "was there"
-        store.journal.record(import_edit(labels, status, found.labels, as_truth=as_truth, objects=objects))
-        count = found.count if objects else 0
-        store.remember(objects=count, checked=count if as_truth else 0, corrected=0)
-        return "taken" if store.close() else store.saving.message
-    finally:
-        store.close()
-
-
-def _part(mask: Any, labels: NDArray[np.int32], parts: Sequence[Box], axes: str) -> int:
+def _part(mask: Any, labels: NDArray[np.int32], parts: Sequence[Box], axes: str) -> Generator[float, None, int]:
     """Give each separate piece of a mask a number, part by part, and return how many there are.
 
     `labels` is filled in. What follows in time is not one piece. `parts` are in the order of the voxels.
@@ -296,7 +238,7 @@ def _part(mask: Any, labels: NDArray[np.int32], parts: Sequence[Box], axes: str)
         frames = np.moveaxis(touching, time, 0)
         frames[0] = frames[2] = False
     total, meetings = 0, [np.zeros((0, 2), np.int64)]
-    for part in parts:
+    for done, part in enumerate(parts, start=1):
         found, count = ndi.label(np.asarray(mask[part]) > 0, touching)
         labels[part] = np.where(found > 0, found + total, 0)
         for axis, where in enumerate(part):
@@ -308,14 +250,15 @@ def _part(mask: Any, labels: NDArray[np.int32], parts: Sequence[Box], axes: str)
                 both = (before > 0) & (here > 0)
                 meetings.append(np.unique(np.stack([before[both], here[both]], axis=1), axis=0))
         total += count
+        yield _NUMBERING * done / len(parts)
     pairs = np.concatenate(meetings)
     graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(total + 1, total + 1))
     _, group = connected_components(graph, directed=False)
     first = np.unique(group, return_index=True)[1]  # numbers follow each other as the first voxels do
     numbers = np.argsort(np.argsort(first)).astype(np.int32)[group]
-    if len(pairs):
-        for part in parts:
-            labels[part] = numbers[labels[part]]
+    for done, part in enumerate(parts if len(pairs) else (), start=1):
+        labels[part] = numbers[labels[part]]
+        yield _NUMBERING + (1 - _NUMBERING) * done / len(parts)
     return int(numbers.max())
 
 

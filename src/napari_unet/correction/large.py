@@ -157,7 +157,7 @@ class EditFile:
             file = self.path.open("r+b" if self.places else "w+b")
         else:
             cache_folder().mkdir(parents=True, exist_ok=True)
-            file = tempfile.TemporaryFile(dir=cache_folder())
+            file = tempfile.TemporaryFile(dir=cache_folder())  # noqa: SIM115 - open for as long as it is needed
         finalize(self, file.close)
         return file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QProgressBar, QVBoxLayout, QWidget
 
 from napari_unet.correction import ROI_SUFFIXES
 from napari_unet.gui.layers import foreign_labels
@@ -55,20 +55,30 @@ class ImportPanel(QWidget):
         )  # fmt: skip
         cancel = button("Cancel", self._importing.cancel, name="import_cancel", tooltip="Leave everything as it is.")
         self._answers = row(self.check, self.truth, cancel, stretch=(2, 1, 1))
+        self.bar = QProgressBar()
+        self.bar.setObjectName("import_progress")
+        self.bar.setMaximum(1000)
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(8)
+        stop = button(
+            "Cancel", self._importing.stop, name="import_stop", tooltip="Stop reading. What was taken over stays."
+        )
+        self._reading = row(self.bar, stop, stretch=(3, 1))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for widget in (self.offer, self._choices, self.question, self._answers):
+        for widget in (self.offer, self._choices, self.question, self._answers, self._reading):
             layout.addWidget(widget)
         set_highlight(self.check, True)
-        for name in ("offer", "import_question", "image"):
+        for name in ("offer", "import_question", "image", "importing"):
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
     def _render(self) -> None:
         session = self._session
         asks = bool(session.import_question)
-        offers = bool(session.offer) and not asks
+        reads = session.importing >= 0
+        offers = bool(session.offer) and not asks and not reads
         self.start.setEnabled(bool(session.image))
         self.offer.setText(session.offer)
         for one, text in zip((self.use, self.leave), session.offer_buttons, strict=True):
@@ -79,7 +89,9 @@ class ImportPanel(QWidget):
         self.question.setText(session.import_question)
         for widget in (self.question, self._answers):
             widget.setVisible(asks)
-        self.setVisible(offers or asks)
+        self._reading.setVisible(reads)
+        self.bar.setValue(round(1000 * max(0.0, session.importing)))
+        self.setVisible(offers or asks or reads)
 
     def _open_menu(self) -> None:
         self.menu.clear()

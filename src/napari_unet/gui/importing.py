@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.correction import Incoming, find_label_pairs, fit_labels, import_labels, read_labels
+from napari_unet.correction import Incoming, find_label_pairs, iter_fit_labels, iter_import_labels, iter_read_labels
 from napari_unet.errors import UNetError
 from napari_unet.gui.document import kind_of
-from napari_unet.gui.in_pieces import changed_in_pieces, how_far, way_back
+from napari_unet.gui.in_pieces import Clock, changed_in_pieces, how_far, told_how_far, way_back
+from napari_unet.gui.jobs import CANCELLED, Progress
 from napari_unet.gui.layers import label_shape
 from napari_unet.gui.offers import Offers, path_of, tell_pairs
 from napari_unet.gui.origin import origin_of
@@ -18,7 +21,7 @@ from napari_unet.gui.worker import Job
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
     from threading import Event as StopFlag
 
@@ -27,7 +30,13 @@ if TYPE_CHECKING:
     from napari_unet.gui.document import Document
     from napari_unet.gui.workbench import Workbench
 
+    Make = Callable[..., Any]
+    Reading = Generator[float, None, Incoming]
+
 __all__ = ["Importing"]
+
+_A_WHILE = 0.3
+"""Seconds after which it is worth a bar that labels are read."""
 
 _QUESTION = "To be checked, or the truth: all right, nothing missing?"
 
@@ -69,8 +78,8 @@ class Importing:
         def done(found: Incoming) -> None:
             self._ask(found, repr(name), then=lambda: self._put_away(layer))
 
-        def read(shape: tuple[int, ...], axes: str, classes: int, make: Callable[..., Any] | None) -> Incoming:
-            return fit_labels(data, shape, axes, name=name, classes=classes, make=make)
+        def read(shape: tuple[int, ...], axes: str, classes: int, make: Make | None) -> Reading:
+            return iter_fit_labels(data, shape, axes, name=name, classes=classes, make=make)
 
         self._read(name, read, done)
 
@@ -78,7 +87,7 @@ class Importing:
         """Look at a file of labels or ROIs, then ask what they are."""
         self._read(
             path.name,
-            lambda shape, axes, n, make: read_labels(path, shape, axes, classes=n, make=make),
+            lambda shape, axes, n, make: iter_read_labels(path, shape, axes, classes=n, make=make),
             lambda found: self._ask(found, path.name),
         )
 
@@ -118,6 +127,12 @@ class Importing:
         self._take = None
         self._session.import_question = ""
 
+    def stop(self) -> None:
+        """Stop reading; what was taken over by then stays."""
+        if self._job is not None:
+            self._job.stop()
+            self._session.say("Cancelling...")
+
     def close(self) -> None:
         """Let go of the viewer."""
         self._offers.close()
@@ -129,7 +144,7 @@ class Importing:
     def _read(
         self,
         name: str,
-        read: Callable[[tuple[int, ...], str, int, Callable[..., Any] | None], Incoming],
+        read: Callable[[tuple[int, ...], str, int, Make | None], Reading],
         done: Callable[[Incoming], None],
     ) -> None:
         """Read labels in the background."""
@@ -138,18 +153,20 @@ class Importing:
             self._session.say(bench.problem or "Open the image of these labels first.", problem=True)
             return
         if self._job is not None:
-            self._session.say("Labels are being read. Wait a moment.")
+            self._session.say("Labels are being read. Wait a moment, or cancel it.")
             return
         self.cancel()
         axes, classes = self._session.axes, self._classes()
         shape = label_shape(image, axes)
 
-        def run(_: StopFlag) -> Generator[Any, None, Incoming]:
-            yield from ()
-            return read(shape, label_axes(axes), classes, None if fits(shape) else zeros_in_file)
+        def run(stop: StopFlag) -> Generator[Any, None, Incoming | None]:
+            reading = read(shape, label_axes(axes), classes, _make_for(shape))
+            return (yield from _read_in_job(reading, f"Reading {name}: {{}}.", stop))
 
-        def take_over(found: Incoming) -> None:
-            if bench.image is image and self._session.axes == axes and self._classes() == classes:
+        def take_over(found: Incoming | None) -> None:
+            if found is None:
+                self._session.say(CANCELLED)
+            elif bench.image is image and self._session.axes == axes and self._classes() == classes:
                 done(found)
 
         self._start(run, take_over, f"Reading {name}...")
@@ -159,10 +176,17 @@ class Importing:
         run: Callable[[StopFlag], Generator[Any, None, Any]],
         on_result: Callable[[Any], None],
         message: str,
-        on_event: Callable[[Any], None] = lambda _: None,
     ) -> None:
+        begun = time.monotonic()
+
+        def on_event(event: Progress) -> None:
+            self._session.say(event.message)
+            if time.monotonic() - begun > _A_WHILE:
+                self._session.importing = event.fraction
+
         def on_end() -> None:
             self._job = None
+            self._session.importing = -1.0
             self._offers.look()
 
         self._job = Job(
@@ -254,22 +278,28 @@ class Importing:
         others = [pair for pair in pairs if pair[0] != here]
         own = next((labels for path, labels in pairs if path == here), None)
         told: dict[Path, str] = {}
-        stored = import_labels(
+        stored = iter_import_labels(
             others, as_truth=as_truth, axes=axes if known.channel is None else None, kind=kind, classes=classes,
-            channel=known.channel, level=known.level, fits=fits,
+            channel=known.channel, level=known.level, make_for=_make_for,
         )  # fmt: skip
 
         def run(stop: StopFlag) -> Generator[Any, None, Incoming | str | None]:
-            for path, what in stored:
-                told[path] = what
-                yield len(told)
-                if stop.is_set():
-                    break
+            clock = Clock()
+            with closing(stored):
+                for one in stored:
+                    told.update({one.path: one.what} if one.what else {})
+                    fraction = one.fraction * len(others) / len(pairs)
+                    if one.what or clock.is_time_to_tell():
+                        yield Progress(
+                            fraction, f"Importing labels: {len(told)} of {len(pairs)} images{clock.left(fraction)}."
+                        )
+                    if stop.is_set():
+                        return None
             try:
                 if own is None:
                     return None
-                make = None if fits(shape) else zeros_in_file
-                return read_labels(own, shape, label_axes(axes), classes=classes, make=make)
+                reading = iter_read_labels(own, shape, label_axes(axes), classes=classes, make=_make_for(shape))
+                return (yield from _read_in_job(reading, f"Reading {own.name}: {{}}.", stop))
             except UNetError as error:
                 return str(error)
 
@@ -280,21 +310,19 @@ class Importing:
             elif isinstance(found, Incoming) and here is not None:
                 is_mine = document is not None and bool(document.status.any())
                 told[here] = "was there" if is_mine else "taken"
-                if not is_mine and self._fill(found, as_truth, lambda _: self._tell_folder(told, as_truth)):
+                if not is_mine and self._fill(found, as_truth, lambda _: self._tell_folder(told, len(pairs), as_truth)):
                     return
                 told[here] = "was there"
-            self._tell_folder(told, as_truth)
+            self._tell_folder(told, len(pairs), as_truth)
 
-        def on_event(done: int) -> None:
-            self._session.say(f"Importing labels: {done} of {len(pairs)} images.")
+        self._start(run, take_over, f"Importing labels of {len(pairs)} images...")
 
-        self._start(run, take_over, f"Importing labels of {len(pairs)} images...", on_event)
-
-    def _tell_folder(self, told: dict[Path, str], as_truth: bool) -> None:
+    def _tell_folder(self, told: dict[Path, str], count: int, as_truth: bool) -> None:
         taken = sum(what == "taken" for what in told.values())
         kept = sum(what == "was there" for what in told.values())
         problems = [what for what in told.values() if what not in ("taken", "was there")]
-        parts = [f"Labels of {taken} of {len(told)} images taken over, {'checked' if as_truth else 'to be checked'}."]
+        parts = ["Cancelled."] * (len(told) < count)
+        parts += [f"Labels of {taken} of {count} images taken over, {'checked' if as_truth else 'to be checked'}."]
         parts += [f"{kept} had been worked on and keep theirs."] * bool(kept)
         parts += problems[:1] + [f"And {len(problems) - 1} more like this."] * (len(problems) > 1)
         self._session.say(" ".join(parts), problem=bool(problems))
@@ -305,6 +333,22 @@ class Importing:
             document = self._workbench.document
             if document is not None:
                 self._workbench.viewer.layers.selection.active = document.editable
+
+
+def _make_for(shape: Sequence[int]) -> Make | None:
+    """Return what gives arrays for labels that do not fit into memory; None where they do."""
+    return None if fits(shape) else zeros_in_file
+
+
+def _read_in_job(reading: Reading, message: str, stop: StopFlag) -> Generator[Any, None, Incoming | None]:
+    """Return the work of reading labels as that of a job, which says how far it is; None where it was stopped."""
+    found: list[Incoming] = []
+
+    def steps() -> Generator[float]:
+        found.append((yield from reading))
+
+    yield from told_how_far(steps(), message, stop)
+    return found[0] if found else None
 
 
 def _objects(count: int) -> str:

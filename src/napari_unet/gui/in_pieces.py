@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from napari_unet.gui.document import Document
 
-__all__ = ["changed_in_pieces", "how_far", "told_how_far", "way_back"]
+__all__ = ["Clock", "changed_in_pieces", "how_far", "told_how_far", "way_back"]
+
+_TELL_EVERY = 0.1
+"""Seconds between two steps that are told."""
 
 _TO_KNOW = 1.0
 """Seconds after which it can be said how long the rest takes."""
@@ -62,15 +65,35 @@ def told_how_far(steps: Generator[float], message: str, stop: StopFlag) -> Gener
         What is said; ``{}`` is how far it is, and how long it still takes.
     stop : threading.Event
     """
-    fraction, begun = 0.0, time.monotonic()
+    clock, fraction = Clock(), 0.0
     with closing(steps):
         for fraction in steps:
-            spent = time.monotonic() - begun
-            left = spent * (1 - fraction) / fraction if fraction and spent > _TO_KNOW else 0.0
-            yield Progress(fraction, message.format(f"{fraction:.0%}" + (f", {in_words(left)} left" if left else "")))
+            if clock.is_time_to_tell():
+                yield Progress(fraction, message.format(f"{fraction:.0%}{clock.left(fraction)}"))
             if stop.is_set() and fraction < 1:
                 return False
     return fraction == 1
+
+
+class Clock:
+    """Tells how long something still takes, and when to tell it again."""
+
+    def __init__(self) -> None:
+        self._begun, self._told = time.monotonic(), 0.0
+
+    def is_time_to_tell(self) -> bool:
+        """Return whether it was told some time ago, or never."""
+        now = time.monotonic()
+        if now - self._told < _TELL_EVERY:
+            return False
+        self._told = now
+        return True
+
+    def left(self, fraction: float) -> str:
+        """Return how long it still takes, ``", 3 min left"``; empty as long as that is not known."""
+        spent = time.monotonic() - self._begun
+        known = 0 < fraction < 1 and spent > _TO_KNOW
+        return f", {in_words(spent * (1 - fraction) / fraction)} left" if known else ""
 
 
 def how_far(document: Document) -> str:

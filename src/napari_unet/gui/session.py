@@ -97,6 +97,8 @@ class Session:
         At most one job of each kind.
     progress : float
         Of the job the user waits for, 0 to 1; negative: nothing is running.
+    importing : float
+        How far labels of another program are read, 0 to 1, where that takes a while; negative: none are.
     tool : Tool
     message : str
         What is happening and what to do next.
@@ -171,6 +173,7 @@ class Session:
     prediction: JobState = JobState.IDLE
     training: JobState = JobState.IDLE
     progress: float = -1.0
+    importing: float = -1.0
     tool: Tool = Tool.NONE
     message: str = ""
     problem: bool = False

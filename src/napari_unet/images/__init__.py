@@ -18,7 +18,7 @@ from napari_unet.images.naming import LABEL_ENDINGS, is_named_as_labels, label_s
 from napari_unet.images.normalize import Normalization, measure_normalization
 from napari_unet.images.opened import Level, OpenedImage, micrometres, nearest_level
 from napari_unet.images.resample import Rescaled, covering, nearest_index, resample_plane, scaled_length
-from napari_unet.images.rois import labels_to_rois, read_rois, rois_to_labels, write_rois
+from napari_unet.images.rois import iter_rois_to_labels, labels_to_rois, read_rois, rois_to_labels, write_rois
 
 __all__ = [
     "CANONICAL",
@@ -39,6 +39,7 @@ __all__ = [
     "image_files",
     "image_stem",
     "is_named_as_labels",
+    "iter_rois_to_labels",
     "label_axes",
     "label_planes",
     "label_stems",

@@ -15,12 +15,12 @@ from napari_unet.images.atomic import written_at_once
 from napari_unet.images.axes import label_planes, to_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
     from roifile import ImagejRoi
 
-__all__ = ["labels_to_rois", "read_rois", "rois_to_labels", "write_rois"]
+__all__ = ["iter_rois_to_labels", "labels_to_rois", "read_rois", "rois_to_labels", "write_rois"]
 
 _OWN_NAME = re.compile(r"(\d+)(?:_t\d+)?(?:_z\d+)?")
 
@@ -120,6 +120,19 @@ def rois_to_labels(
     ImageError
         If none has an area, or one does not say in which slice it lies.
     """
+    drawing = iter_rois_to_labels(rois, shape, axes, make=make)
+    while True:
+        try:
+            next(drawing)
+        except StopIteration as done:
+            labels: NDArray[np.int32] = done.value
+            return labels
+
+
+def iter_rois_to_labels(
+    rois: Sequence[ImagejRoi], shape: Sequence[int], axes: str, *, make: Callable[..., NDArray[Any]] = np.zeros
+) -> Generator[float, None, NDArray[np.int32]]:
+    """Draw ROIs as `rois_to_labels` does; yields how far it is, 0 to 1."""
     labels = make(tuple(shape), np.int32)
     volumes = to_canonical(labels, axes)[:, 0]
     drawn = [(roi, parts) for roi in rois if (parts := _areas(roi))]
@@ -129,10 +142,11 @@ def rois_to_labels(
     ids = [int(match[1]) for match in own if match]
     if len(ids) < len(drawn):
         ids = list(range(1, len(drawn) + 1))
-    for number, (roi, parts) in zip(ids, drawn, strict=True):
+    for done, (number, (roi, parts)) in enumerate(zip(ids, drawn, strict=True), start=1):
         t, z = _place(roi, axes, volumes.shape)
         rows, columns = _filled(parts, volumes.shape[2:])
         volumes[t, z, rows, columns] = number
+        yield done / len(drawn)
     return labels
 
 
