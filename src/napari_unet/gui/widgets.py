@@ -70,7 +70,8 @@ def button(
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
     def click() -> None:
-        focus = made.window().focusWidget()
+        window = made.window()
+        focus = None if window is None else window.focusWidget()
         if isinstance(focus, QAbstractSpinBox):
             focus.interpretText()  # a number that was typed without Enter counts, too
             focus.clearFocus()
