@@ -210,6 +210,12 @@ def outlined(user):
     return where
 
 
+def told_at(user, point):
+    """Click and return what the panel says then."""
+    user.click(point)
+    return user.says
+
+
 def test_propose_outlines_grows_shrinks_and_accepts(start):
     """On a soft spot that is missing: its outlines are nested."""
     distance = np.hypot(*(np.indices((64, 64)) - np.array(DISC).reshape(2, 1, 1)))
@@ -263,8 +269,8 @@ def test_propose_outlines_grows_shrinks_and_accepts(start):
     user.hover((31, 27))
     user.hover((60, 60))
     user.until(lambda: not user.panel.workbench.correcting.proposing.is_waiting)
-    user.click((31, 27))
-    assert "Nothing stands out" in user.says
+    assert "Nothing stands out" in told_at(user, (60, 60))
+    assert "This is checked. Forget" in told_at(user, (31, 27))
 
 
 def test_the_outline_of_propose_follows_the_mouse_without_moving_its_layer(user):
@@ -390,6 +396,25 @@ def test_tools_of_stacks_tell_their_slices(stacker):
     user.click(DISC)
     assert "slices 0 to 4" in user.says
     assert not (user.labels == number).any()
+
+
+def test_tools_of_planes_say_so_in_the_3d_display(stacker):
+    user = stacker
+    before = user.labels
+    use(user, Tool.PROPOSE)
+    user.viewer.dims.ndisplay = 3
+    assert user.session.tool is Tool.NONE
+    assert "Propose works in planes" in user.says
+    for tool in (Tool.DRAW, Tool.BACKGROUND, Tool.SPLIT, Tool.EXTEND):
+        press_key(user, TOOLS[tool].key)
+        assert f"{TOOLS[tool].text} works in planes" in user.says
+        assert user.session.problem
+        assert user.session.tool is Tool.NONE
+    press_key(user, TOOLS[Tool.DELETE].key)
+    assert user.session.tool is Tool.DELETE
+    user.viewer.dims.ndisplay = 2
+    assert user.session.tool is Tool.DELETE
+    np.testing.assert_array_equal(user.labels, before)
 
 
 def test_interpolate_between_two_slices(stacker):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["CorrectPanel"]
 
 _COLUMNS = 3
+_PADDING = 10
+"""Pixels of a button beside its text."""
 _FOLDER = "Segment the folder"
 
 
@@ -160,7 +162,10 @@ class CorrectPanel(Section):
         count = self._workbench.correcting.objects_in(Scope(scope))
         self.complete.setEnabled(count is not None)
         what = scope.capitalize()
-        self.complete.setText(f"{what} is complete" + (f": {how_many(count)}" if count is not None else ""))
+        text = f"{what} is complete" + (f": {how_many(count)}" if count is not None else "")
+        if self.complete.fontMetrics().horizontalAdvance(text) > self.complete.width() - _PADDING:
+            text = text.removesuffix(" objects")
+        self.complete.setText(text)
         key = _spelled(ACTION_KEYS["complete"])
         self.complete.setToolTip(
             f"Every object in the {scope} is right and nothing is missing: learn its empty places too. Key: {key}."

@@ -77,6 +77,8 @@ class Correcting:
         for name, act in acts.items():
             self._keys.bind(ACTION_KEYS[name], act)
 
+        workbench.viewer.dims.events.ndisplay.connect(self._on_display)
+
     def follow(self, document: Document) -> None:
         """Act on clicks and modes of a document's layer."""
         layer = document.editable
@@ -106,6 +108,7 @@ class Correcting:
     def close(self) -> None:
         """Give the keys back."""
         self._keys.release()
+        self._workbench.viewer.dims.events.ndisplay.disconnect(self._on_display)
         self.proposing.end()
         self.looking.close()
 
@@ -263,8 +266,11 @@ class Correcting:
         """Return why a tool cannot be used here; empty if it can."""
         if document.store is not None and document.store.read_only:
             return document.store.notice
-        if tool is Tool.NONE or self.offers(tool):
+        if tool is Tool.NONE:
             return ""
+        if self.offers(tool):
+            flat = self._workbench.viewer.dims.ndisplay == 2 or not TOOLS[tool].in_planes
+            return "" if flat else f"{TOOLS[tool].text} works in planes. Switch to the 2-D display."
         if isinstance(document, ClassDocument):
             return f"{TOOLS[tool].text} is a tool for objects. Classes are painted and erased."
         return f"{TOOLS[tool].text} needs a stack: this image has no Z. If it has, set its axes above."
@@ -272,6 +278,18 @@ class Correcting:
     def _end_tool(self) -> None:
         self.proposing.end()
         self._clicking.forget()
+
+    def _on_display(self) -> None:
+        """Put away a tool that the display has no use for."""
+        document, tool = self._workbench.document, self._session.tool
+        if document is None or tool is Tool.NONE:
+            return
+        problem = self._why_not(document, tool)
+        if problem:
+            self._end_tool()
+            self._session.tool = Tool.NONE
+            document.editable.mode = _MODES[Tool.NONE]
+            self._session.say(problem, problem=True)
 
     def _on_mode(self) -> None:
         """Follow napari's own mode buttons."""

@@ -27,6 +27,8 @@ class ToolInfo:
         Of the labels layer.
     for_stacks : bool
         Whether it works through slices.
+    in_planes : bool
+        Whether it works in the 2-D display only.
     """
 
     text: str
@@ -35,6 +37,7 @@ class ToolInfo:
     hint: str
     mode: str = "pick"
     for_stacks: bool = False
+    in_planes: bool = False
 
 
 TOOLS = {
@@ -42,13 +45,13 @@ TOOLS = {
         "New object", "N",
         "Draw a new object, or extend the one where the stroke starts. Hold Shift to paint over its neighbours.",
         "New object: a stroke on background makes one, a stroke on an object extends it.",
-        mode="paint",
+        mode="paint", in_planes=True,
     ),
     Tool.BACKGROUND: ToolInfo(
         "Background", "G",
         "Erase, and tell that nothing is here; also where nothing was found.",
         "Background: paint where nothing is; it erases what is there.",
-        mode="erase",
+        mode="erase", in_planes=True,
     ),
     Tool.IGNORE: ToolInfo(
         "Ignore", "I",
@@ -59,6 +62,7 @@ TOOLS = {
         "Propose", "A",
         "Outlines a missed object under the mouse; a click accepts it.",
         "Propose: move over a missed object and click. Shift+wheel, or the keys '.' and ',': larger or smaller.",
+        in_planes=True,
     ),
     Tool.CONFIRM: ToolInfo(
         "Is right", "R",
@@ -84,6 +88,7 @@ TOOLS = {
         "Split", "S",
         "Draw a line across an object; or click in the middle of each part and press Enter.",
         "Split: draw a line across, or click in the middle of each part and press Enter.",
+        in_planes=True,
     ),
     Tool.HOLES: ToolInfo(
         "Fill holes", "H",
@@ -94,7 +99,7 @@ TOOLS = {
         "Extend in z", "T",
         "Click an object in the slice where it ends: it is continued in the next one.",
         "Extend in z: click an object in the slice where it ends. Shift+click goes down.",
-        for_stacks=True,
+        for_stacks=True, in_planes=True,
     ),
     Tool.INTERPOLATE: ToolInfo(
         "Interpolate", "Shift-T",
