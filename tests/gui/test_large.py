@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from napari.layers import Image
 from scipy import ndimage as ndi
 
-from napari_unet.correction import ObjectTable, filling, identity
+from napari_unet.correction import ObjectTable, filling, identify, identity, open_store
 from napari_unet.correction import importing as import_core
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.gui import collecting, documents, importing, learning, object_document, segmenting, versions
 from napari_unet.gui import document as document_module
 from napari_unet.gui import held as held_module
+from napari_unet.gui.in_pieces import changed_in_pieces
+from napari_unet.gui.jobs import MainThread
 from napari_unet.images import normalize
 
 
@@ -644,6 +647,44 @@ def test_cancelled_while_labels_are_taken_over(stacker, discs, start, monkeypatc
     known, fresh = as_counted(other.document)
     assert known == fresh
     assert not (other.document.store.path / "prediction.zarr").exists()
+
+
+@pytest.mark.parametrize(("at", "looked", "written"), [(3, 3, 0), (22, 20, 2)])
+def test_little_is_done_once_a_change_is_cancelled(tmp_path, small_memory, monkeypatch, at, looked, written):
+    """Counted, for the seconds are those of the machine: a piece at most, whether it is looked at or written."""
+    pixels = np.zeros((20, 64, 64), np.uint16)
+    (tmp_path / "img.tif").touch()
+    store = open_store(identify(pixels, "ZYX", path=tmp_path / "img.tif"))
+    document = object_document.ObjectDocument(Image(pixels), "ZYX", "img", "object", store)
+    done, stop = {"look": 0, "_put": 0}, threading.Event()
+
+    def counted(owner, name):
+        core = getattr(owner, name)
+
+        def act(*arguments):
+            done[name] += 1
+            if sum(done.values()) == at:
+                stop.set()
+            return core(*arguments)
+
+        monkeypatch.setattr(owner, name, act)
+
+    counted(filling.Refill, "look")
+    counted(type(document), "_put")
+    predicted = np.ones((20, 64, 64), np.int32)
+    whole = tuple(slice(0, n) for n in pixels.shape)
+    for event in changed_in_pieces(document, lambda: document.fill_in_pieces(predicted, whole), "Filling", stop):
+        if isinstance(event, MainThread):
+            event.run()
+    assert done == {"look": looked, "_put": written}
+    assert document.filled == written / 20
+    assert (document.labels[:written] > 0).all()
+    assert not document.labels[written:].any()
+    assert as_counted(document)[0] == as_counted(document)[1]
+    assert document.undo() == bool(written)
+    assert not document.labels.any()
+    document.close()
+    store.close()
 
 
 def test_cancelled_while_a_large_stack_is_checked(stacker, monkeypatch):

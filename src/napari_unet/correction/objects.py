@@ -116,7 +116,12 @@ class ObjectTable:
                     sums[number] = sums.get(number, 0) + sign * count
             for number in [number for number in old if not sums[number]]:
                 del sums[number]
-        for number in table._sizes:
+        changed = before._sizes.keys() | after._sizes.keys()
+        table._boxes.update(self._boxes)
+        for number in changed:
+            if number not in table._sizes:
+                table._boxes.pop(number, None)
+                continue
             elsewhere = self._sizes.get(number, 0) - before._sizes.get(number, 0)
             now = after._boxes.get(number)
             box = self._boxes[number] if elsewhere else after._boxes[number]
@@ -125,7 +130,8 @@ class ObjectTable:
             if elsewhere and number in before._sizes and prod(s.stop - s.start for s in box) <= _MOST_TO_SEARCH:
                 box = _tighten(labels, number, box) or box
             table._boxes[number] = box
-        table._stale.update(table._boxes)
+        table._known = self._known
+        table._stale.update(self._stale, changed)
         return table
 
     def box(self, number: int) -> Box | None:
