@@ -140,6 +140,7 @@ def test_complete_view_slice_and_image(start, discs):
     user.viewer.dims.ndisplay = 3
     user.until(lambda: complete_text(user) == "Image is complete")
     assert not user.button("complete").isEnabled()
+    assert not user.panel.correct.counts.isVisible()
     user.panel.workbench.correcting.complete()
     assert "2-D display" in user.says
     # outlines would be solid blocks there

@@ -35,6 +35,21 @@ def assert_idle(user):
     assert not user.panel.findChild(QProgressBar, "progress").isVisible()
 
 
+def test_a_model_that_takes_the_background_for_objects_is_told(start, discs):
+    user = start(discs().max() - discs())
+    user.segment()
+    assert user.says.startswith("1 object. They cover most of the image: 'nuclei' may not know such images.")
+    assert user.session.problem
+    # an object that fills what is looked at is none
+    user.viewer.add_image(discs(), name="bright")
+    user.choose("image", "bright")
+    user.look_at(slice(28, 36), slice(24, 32))
+    user.choose("scope", "view")
+    user.segment()
+    assert user.labels.any()
+    assert user.says.startswith("1 object. Correct what is wrong")
+
+
 def test_labels_lie_on_the_image(start, discs):
     user = start(discs(2), scale=(3.0, 0.5, 0.25), translate=(10, 20, 30), zoom=False)
     seen = []

@@ -95,7 +95,7 @@ def test_nothing_found_asks_for_the_object_size(start):
     user.panel.workbench.choosing.use(Model(model.network, high), "nuclei")
     user.press("segment")
     user.until(lambda: user.idle)
-    assert user.says == "No objects. Check the object size."
+    assert user.says == "No objects. Check the object size, or press Try models."
     assert user.session.problem
 
 

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+import tifffile
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_unet import save_model
 from napari_unet.gui.contributions import get_model_reader
@@ -55,6 +58,44 @@ def test_the_image_chooser_follows_the_layers(start, discs):
     assert user.session.image == ""
     assert user.says.startswith("Open an image")
     assert not user.button("segment").isEnabled()
+
+
+def test_a_file_that_is_opened_is_worked_on_whatever_was_done_before(start, discs, tmp_path):
+    user = start(discs(), name="one")
+    user.segment()
+    labels = user.labels
+    tifffile.imwrite(tmp_path / "two.tif", discs()[:32])
+    user.viewer.open(tmp_path / "two.tif")
+    assert user.session.image == user.combo("image").currentText() == "two"
+    assert user.says.startswith("Press Segment")
+    user.segment()
+    assert user.labels.shape == (32, 64)
+    # what is made of it is no other image, and neither is the file a second time
+    user.viewer.add_image(discs()[:32] // 2, name="darker")
+    user.viewer.open(tmp_path / "two.tif", name="again")
+    assert user.session.image == "two"
+    user.viewer.open_sample("napari-unet", "nuclei_2d")
+    assert user.session.image == "nuclei_2d"
+    user.choose("image", "one")
+    np.testing.assert_array_equal(user.labels, labels)
+
+
+def test_the_wheel_scrolls_the_panel_and_changes_nothing_below_it(user):
+    user.segment()
+    user.panel.segment.settings.expand(animate=False)
+    foreground, plot = user.panel.segment.settings.foreground, user.panel.train.curve.widget
+    shown = plot.viewRange()
+    values = user.session.model, user.session.object_size, foreground.value()
+    for widget in (user.combo("model"), user.panel.source.sizes.object_size, foreground, plot.viewport()):
+        place = QPointF(5, 5)
+        wheel = QWheelEvent(
+            place, QPointF(widget.mapToGlobal(QPoint(5, 5))), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        )  # fmt: skip
+        QApplication.sendEvent(widget, wheel)
+        assert not wheel.isAccepted(), "Qt hands it on to what lies around: the panel"
+    assert values == (user.session.model, user.session.object_size, foreground.value())
+    assert plot.viewRange() == shown
 
 
 def test_the_axes_are_those_an_image_can_have(start, discs):

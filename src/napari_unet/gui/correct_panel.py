@@ -135,6 +135,7 @@ class CorrectPanel(Section):
         self._offer_scopes()
         counts = tell_counts(session.checked, session.objects, session.corrected)
         self.counts.setText(f"{session.checked} pixels painted" if semantic else counts)
+        self.counts.setVisible(session.segmented or session.checked > 0)
         self.so_far.setText(session.so_far.replace(_FOLDER, f'<a href="folder">{_FOLDER}</a>'))
         self.so_far.setVisible(bool(session.so_far))
         self._count_soon()

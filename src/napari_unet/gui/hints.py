@@ -11,12 +11,17 @@ from napari_unet.errors import AnnotationError
 from napari_unet.gui.document import kind_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["OPEN_AN_IMAGE", "ask_for_truth", "how_many", "plural_kind", "require_truth"]
+__all__ = ["OPEN_AN_IMAGE", "ask_for_truth", "doubt", "how_many", "plural_kind", "require_truth"]
 
-OPEN_AN_IMAGE = "Open an image: File > Open, or File > Open Sample > U-Net."
+OPEN_AN_IMAGE = "Open an image: Open image..., or drop it on the window. To try: File > Open Sample > U-Net."
+
+_MOST_COVERED = 0.6
+"""Share of an image that objects cover where it is likelier that the model took the background for them."""
 
 
 def ask_for_truth(spec: ModelSpec | None) -> str:
@@ -37,6 +42,16 @@ def plural_kind(spec: ModelSpec) -> str:
     if spec.task == "semantic" or (kind.endswith("s") and kind != "nucleus"):
         return kind
     return {"nucleus": "nuclei"}.get(kind, f"{kind}s")
+
+
+def doubt(labels: NDArray[np.integer], spec: ModelSpec) -> str:
+    """Return what to do where a model seems to have taken the background for objects; empty where it does not."""
+    if labels.size == 0 or np.count_nonzero(labels) <= _MOST_COVERED * labels.size:
+        return ""
+    return (
+        f"They cover most of the image: {spec.name!r} may not know such images. Press Try models, or Undo, draw about "
+        "ten objects, paint some background, and press Train."
+    )
 
 
 def require_truth(samples: list[Annotated], spec: ModelSpec) -> None:

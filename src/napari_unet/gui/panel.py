@@ -50,7 +50,7 @@ class UNetPanel(QWidget):
         self.strip = ProjectStrip(self.workbench)
         self.keeping = KeepingPanel(self.workbench)
         self.imports = ImportPanel(self.workbench)
-        self.source = SourcePanel(self.workbench, self.imports.start)
+        self.source = SourcePanel(self.workbench, self.strip.open, self.imports.start)
         self.segment = SegmentPanel(self.workbench)
         self.correct = CorrectPanel(self.workbench)
         self.train = TrainPanel(self.workbench)

@@ -23,7 +23,13 @@ _ARROW_WIDTH = 32
 
 
 class ProjectStrip(QWidget):
-    """``[<] 3/12 img_03.tif [>]``, *Open folder...*, and *Continue* while no image is open."""
+    """``[<] 3/12 img_03.tif [>]``, and *Continue* while no image is open.
+
+    Attributes
+    ----------
+    open : QPushButton
+        *Open folder...*; it has its place elsewhere.
+    """
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__()
@@ -48,7 +54,7 @@ class ProjectStrip(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for widget in (self.resume, self._strip, self.open):
+        for widget in (self.resume, self._strip):
             layout.addWidget(widget)
         for name in ("image", "strip", "model"):
             getattr(self._session.events, name).connect(self._render)
@@ -62,7 +68,6 @@ class ProjectStrip(QWidget):
         self.previous.setEnabled(self._workbench.projects.can_step(-1))
         self.next.setEnabled(self._workbench.projects.can_step(1))
         self.resume.setVisible(self._work is not None and not session.image and not session.strip)
-        self.open.setVisible(not session.image)
         if self._work is not None:
             self.resume.setText(self._work.line(time.time()))
             self.resume.setToolTip(f"Open {self._work.image} again, with labels, corrections, undo and model.")

@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_unet.errors import PredictionError, UNetError
 from napari_unet.gui.guide import MOST_VOXELS, Guide
-from napari_unet.gui.hints import ask_for_truth, how_many
+from napari_unet.gui.hints import ask_for_truth, doubt, how_many
 from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.inputs import lazy
 from napari_unet.gui.jobs import CANCELLED
@@ -153,7 +153,7 @@ class Segmenting:
             tuning.keep(result, document, model, box)
         if isinstance(document, ObjectDocument) and result.maps is not None:
             document.guide = Guide(result.maps, document.pixels[1], box, document.shape)
-        self.tell_result(document, model.spec)
+        self.tell_result(document, model.spec, result.labels)
 
     def cancel(self) -> None:
         """Stop the prediction; what is finished stays, and the next one goes on there."""
@@ -275,18 +275,21 @@ class Segmenting:
         planes = [part.stop for part in self.box(Scope.IMAGE)[:-2]]
         return [Scope.IMAGE, *([Scope.SLICE] if any(n > 1 for n in planes) else []), Scope.VIEW]
 
-    def tell_result(self, document: Document, spec: ModelSpec) -> None:
-        """Say what was found and what to do next."""
+    def tell_result(self, document: Document, spec: ModelSpec, labels: Any) -> None:
+        """Say what was found and what to do next; `labels` are those that came of it."""
         session = self._session
         blended = _BLENDED if self.provenance(document).get("halo") == "blended" else ""
         if document.normalization(spec).is_constant:
             session.say("This image has the same value everywhere: there is nothing to find.", problem=True)
         elif isinstance(document, ObjectDocument):
             count = document.object_count((slice(None),) * document.labels.ndim)
-            found = f"{how_many(count)}. Correct what is wrong, confirm what is right, then press Train.{blended}"
+            is_whole = isinstance(labels, np.ndarray) and labels.shape[-2:] == document.shape[-2:]
+            doubts = doubt(labels, spec) if is_whole and not session.checked else ""
+            next_step = doubts or "Correct what is wrong, confirm what is right, then press Train."
+            found = f"{how_many(count)}. {next_step}{blended}"
             knows_size = spec.object_diameter_px is not None
-            nothing = "Check the object size." if knows_size else ask_for_truth(spec)
-            session.say(found if count else f"No objects. {nothing}", problem=not count)
+            nothing = "Check the object size, or press Try models." if knows_size else ask_for_truth(spec)
+            session.say(found if count else f"No objects. {nothing}", problem=not count or bool(doubts))
         else:
             session.say(f"Segmented. Paint where it is wrong, then press Train.{blended}")
 

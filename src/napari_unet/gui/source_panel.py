@@ -32,11 +32,11 @@ class SourcePanel(QWidget):
     Parameters
     ----------
     workbench : Workbench
-    import_labels : QPushButton
-        Gets a place beside *Open image...*.
+    open_folder, import_labels : QPushButton
+        Get a place beside *Open image...*.
     """
 
-    def __init__(self, workbench: Workbench, import_labels: QPushButton) -> None:
+    def __init__(self, workbench: Workbench, open_folder: QPushButton, import_labels: QPushButton) -> None:
         super().__init__()
         self._workbench = workbench
         self._session = workbench.session
@@ -74,8 +74,9 @@ class SourcePanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(row(caption("Image"), self.image, self.axes, self.level, stretch=(0, 3, 1, 1)))
-        layout.addWidget(self.shape)
-        layout.addWidget(row(self.open, import_labels, self.split, stretch=(1, 1, 1)))
+        self._about = row(self.shape, self.split, stretch=(2, 1))
+        layout.addWidget(self._about)
+        layout.addWidget(row(self.open, open_folder, import_labels, stretch=(1, 1, 1)))
         layout.addWidget(row(caption("Model"), self.model, self.sizes.try_models, stretch=(0, 3, 2)))
         layout.addWidget(self.inputs)
         layout.addWidget(self.sizes)
@@ -124,9 +125,13 @@ class SourcePanel(QWidget):
             self._session.image = current.name  # it may have been renamed
         if self._session.image not in names or not names:
             self._workbench.choose_image(names[-1] if names else "")
-        elif inserted is not None and not self._session.segmented and self._session.checked == 0:
+        elif inserted is not None and (self._is_untouched or _is_of_another_file(inserted, current)):
             self._workbench.choose_image(inserted.name)
         self._show_image()
+
+    @property
+    def _is_untouched(self) -> bool:
+        return not self._session.segmented and self._session.checked == 0
 
     def _show_image(self) -> None:
         layer = next((one for one in image_layers(self._layers) if one.name == self._session.image), None)
@@ -136,8 +141,8 @@ class SourcePanel(QWidget):
         set_choices(self.axes, choices, self._session.axes)
         self.axes.setEnabled(len(choices) > 1)
         self.image.setEnabled(self.image.count() > 0)
-        self.shape.setVisible(usable)
-        self.split.setVisible(usable and bool({"C", "S"} & set(self._session.axes)))
+        self._about.setVisible(usable)
+        self.split.setVisible(bool({"C", "S"} & set(self._session.axes)))
         self.level.hide()
         if layer is not None and usable:
             self._show_origin(layer)
@@ -187,3 +192,10 @@ class SourcePanel(QWidget):
         if made:
             self.form.hide()
         self.show_models()
+
+
+def _is_of_another_file(layer: Image, current: Image | None) -> bool:
+    """Return whether a layer was opened by the user, and not made from what is worked on."""
+    opened = layer.source.path or layer.source.sample
+    before = None if current is None else origin_of(current).path or current.source.path or current.source.sample
+    return opened is not None and str(opened) != str(before)

@@ -223,6 +223,13 @@ class Curve:
         self.widget.setLabel("bottom", "step")
         self.widget.showGrid(x=False, y=True, alpha=0.2)
         self.widget.setMenuEnabled(False)
+        self.widget.setMouseEnabled(x=False, y=False)
+        self.widget.hideButtons()
+        quiet(self.widget.viewport())
+        self.widget.setToolTip(
+            "loss: how far the network is from what is checked, of which it learns less and less.\n"
+            "AP50: how well it finds checked objects that are held out, 1 is all of them; only with complete areas."
+        )
         self.widget.addLegend(offset=(-5, 5), labelTextSize="8pt")
         self._loss = self.widget.plot(pen=pyqtgraph.mkPen("#8ab4f8", width=2), name="loss")
         self._score = self.widget.plot(

@@ -314,7 +314,7 @@ class Tuning:
                 maps.document.fill(labels, maps.box)
                 if self._rim is not None:
                     self._rim.visible = False
-                bench.segmenting.tell_result(maps.document, maps.model.spec)
+                bench.segmenting.tell_result(maps.document, maps.model.spec, labels)
 
         self._job = Job(
             "U-Net thresholds",
