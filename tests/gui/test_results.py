@@ -5,10 +5,12 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+import torch
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QTableView
 
+from napari_unet import load_model
 from napari_unet.gui.results import as_features
 from napari_unet.images import open_image, read_provenance, read_rois, rois_to_labels
 
@@ -24,7 +26,7 @@ def pick(monkeypatch):
     return answer
 
 
-def export(user, text):
+def choose_export(user, text):
     """Choose an entry of the menu."""
     user.press("export")
     menu = user.panel.results.menu
@@ -49,6 +51,7 @@ def test_measurements_are_the_features_of_the_layer(user):
     np.testing.assert_array_equal(features["area_px"][1:], np.bincount(user.labels.ravel())[1:])
     assert (features["mean_channel0"][1:] > 900).all()
     assert set(features["state"][1:]) == {"predicted"}
+    assert list(features)[:2] == ["index", "area_px"], "a plane has neither frames nor slices"
     assert "5 objects measured" in user.says
     # napari's own table shows them, and a row that is chosen there is chosen in the image
     tables = user.viewer.window._qt_window.findChildren(QTableView)
@@ -67,13 +70,44 @@ def test_measurements_are_the_features_of_the_layer(user):
     assert len(user.viewer.window._qt_window.findChildren(QTableView)) == len(tables)
 
 
+def test_the_table_begins_with_an_object_that_there_is(user):
+    user.segment()
+    for _ in range(12):
+        user.segment()  # each time with new ids
+    first = np.unique(user.labels)[1]
+    assert first > 50
+    user.press("measure_objects")
+    user.until(lambda: len(user.document.editable.features))
+    table = next(one for one in user.viewer.window._qt_window.findChildren(QTableView) if one.model() is not None)
+    user.until(table.isVisible)
+    user.until(lambda: table.rowAt(5) <= first < table.rowAt(table.viewport().height() - 5) + 1)
+
+
+def test_the_model_as_a_file(user, library, pick, tmp_path):
+    menu = user.panel.results.menu
+    assert [one.isEnabled() for one in menu.actions() if not one.isSeparator()] == [False] * 4 + [True]
+    pick(tmp_path / "for a friend.safetensors")
+    choose_export(user, "Model")
+    assert "for a friend" in user.says
+    friend = load_model(tmp_path / "for a friend.safetensors")
+    own = load_model("nuclei")
+    assert friend.spec == own.spec
+    for name, tensor in own.network.state_dict().items():
+        assert torch.equal(tensor, friend.network.state_dict()[name])
+    # nothing is said to be written that is not
+    (tmp_path / "a file").touch()
+    pick(tmp_path / "a file" / "mine.safetensors")
+    choose_export(user, "Model")
+    assert "cannot be saved" in user.says
+    assert user.session.problem
+
+
 def test_labels_outlines_and_tables_as_files(start, discs, pick, tmp_path):
     user = start(discs(2), scale=(2.0, 0.5, 0.5), units=("um",) * 3)
-    assert not user.button("export").isEnabled()
     user.segment()
     for text, name in (("Labels as OME-TIFF", "a.ome.tif"), ("Labels as OME-Zarr", "a.ome.zarr")):
         pick(tmp_path / name)
-        export(user, text)
+        choose_export(user, text)
         assert user.says == f"Written: {tmp_path / name}"
         written = open_image(tmp_path / name)
         np.testing.assert_array_equal(np.asarray(written.data), user.labels)
@@ -81,21 +115,21 @@ def test_labels_outlines_and_tables_as_files(start, discs, pick, tmp_path):
         assert written.pixel_size_um == {"Z": 2.0, "Y": 0.5, "X": 0.5}
         assert read_provenance(tmp_path / name)["model"] == "nuclei"
     pick(tmp_path / "a.zip")
-    export(user, "ImageJ ROIs")
+    choose_export(user, "ImageJ ROIs")
     again = rois_to_labels(read_rois(tmp_path / "a.zip"), user.labels.shape, "ZYX")
     np.testing.assert_array_equal(again > 0, user.labels > 0)
     pick(tmp_path / "a.csv")
-    export(user, "Measurements as CSV")
+    choose_export(user, "Measurements as CSV")
     rows = rows_of(tmp_path / "a.csv")
     assert len(rows) == 5
     assert float(rows[0]["volume_um3"]) == pytest.approx(float(rows[0]["volume_px"]) * 0.5)
     # nowhere to write to, and a dialog that is cancelled
     pick(tmp_path / "none" / "a.csv" / "b.csv")
     (tmp_path / "none").write_text("a file")
-    export(user, "Measurements as CSV")
+    choose_export(user, "Measurements as CSV")
     assert user.session.problem
     pick("")
-    export(user, "Measurements as CSV")
+    choose_export(user, "Measurements as CSV")
     assert user.idle
 
 
@@ -231,8 +265,8 @@ def test_a_folder_can_be_cancelled(user, pick, tmp_path, discs, monkeypatch):
 
 
 def test_objects_that_are_seen_in_several_frames_have_a_row_in_each():
-    twice = as_features({"file": np.array(["a"] * 3), "t": np.array([0, 0, 1]), "id": np.array([1, 2, 1])})
+    twice = as_features({"file": np.array(["a"] * 3), "t": np.array([0, 0, 1]), "id": np.array([1, 2, 1])}, "TYX")
     assert list(twice["index"]) == [1, 2, 1]
-    gap = as_features({"id": np.array([2, 4]), "area_px": np.array([7, 9])})
+    gap = as_features({"id": np.array([2, 4]), "area_px": np.array([7, 9])}, "YX")
     assert gap["area_px"].isna().tolist() == [True, True, False, True, False]
-    assert as_features({"id": np.zeros(0, int)}).empty
+    assert as_features({"id": np.zeros(0, int)}, "YX").empty

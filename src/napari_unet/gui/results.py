@@ -13,6 +13,7 @@ from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.origin import origin_of
 from napari_unet.gui.session import JobState
 from napari_unet.images import image_files, image_stem, label_axes, open_image, write_labels, write_rois
+from napari_unet.models import save_model
 from napari_unet.prediction import BatchConfig, iter_segment_files, measure, write_measurements
 
 if TYPE_CHECKING:
@@ -31,16 +32,19 @@ _CSV = "measurements.csv"
 _MOST_ROWS = 10**6
 
 
-def as_features(table: Table) -> Any:
+def as_features(table: Table, axes: str) -> Any:
     """Return measurements as a data frame in which napari finds the row of each label.
 
     Its table of features takes a label for the number of a row, so rows lie at their ids, those of no object empty.
-    Where an id has several rows, one for each frame, they lie one below the other.
+    Where an id has several rows, one for each frame, they lie one below the other. Frame and slice are left out where
+    the labels have neither.
     """
     import pandas as pd  # type: ignore[import-untyped]
 
-    frame = pd.DataFrame({name: values for name, values in table.items() if name != "file"})
+    left_out = {"file", *(letter.lower() for letter in "TZ" if letter not in axes)}
+    frame = pd.DataFrame({name: values for name, values in table.items() if name not in left_out})
     frame = frame.rename(columns={"id": "index", "class": "index"})
+    frame = frame[sorted(frame.columns, key=lambda name: name != "index")]
     if frame.empty or frame["index"].duplicated().any() or frame["index"].max() >= _MOST_ROWS:
         return frame
     aligned = frame.set_index("index", drop=False).reindex(range(int(frame["index"].max()) + 1))
@@ -72,7 +76,7 @@ class Results:
         def take_over(found: Table) -> None:
             if document not in self._workbench.documents:
                 return
-            document.layers[0].features = as_features(found)
+            document.layers[0].features = as_features(found, label_axes(document.axes))
             count = len(found.get("id", found.get("class", ())))
             self._session.say(f"{count} {'object' if count == 1 else 'objects'} measured: see the table of features.")
             then()
@@ -99,6 +103,18 @@ class Results:
     def export_table(self, path: str) -> None:
         """Write the measurements as CSV."""
         self._export(path, lambda _labels, _axes, document: self._write_table(path, document))
+
+    def export_model(self, path: str) -> None:
+        """Write the model in use as a file: for another computer, or the command line."""
+        model = self._workbench.model
+        if model is None or not path:
+            return
+        try:
+            written = save_model(model, path)
+        except UNetError as error:
+            self._session.say(str(error), problem=True)
+            return
+        self._session.say(f"Written: {written}. Drop it on the window of another napari to use it there.")
 
     # --- of a folder -----------------------------------------------------------------------------------------
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QMenu
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QMenu, QTableView
 
 from napari_unet.gui.session import JobState
 from napari_unet.gui.widgets import Section, button, quiet, row, set_highlight
+from napari_unet.models import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +37,9 @@ class ResultsPanel(Section):
             tooltip="Size, shape and intensity of each object, in napari's table of features: "
             "a row that is selected there is selected in the image.",
         )
-        self.export = button("Export", self._open_menu, name="export", tooltip="Labels, outlines or measurements.")
+        self.export = button(
+            "Export", self._open_menu, name="export", tooltip="Labels, outlines, measurements, or the model."
+        )
         self.menu = QMenu(self)
         kinds = (
             ("Labels as OME-TIFF...", "-labels.ome.tif", results.export_labels),
@@ -42,8 +47,11 @@ class ResultsPanel(Section):
             ("ImageJ ROIs...", "-rois.zip", results.export_rois),
             ("Measurements as CSV...", "-measurements.csv", results.export_table),
         )
-        for text, ending, write in kinds:
-            self._add(text, ending, write)
+        self._of_labels = [
+            self._add(text, partial(results.suggested_name, ending), write) for text, ending, write in kinds
+        ]
+        self.menu.addSeparator()
+        self._of_model = self._add("Model as a file...", self._name_of_model, results.export_model)
         self.folder = button(
             "Segment the folder...",
             self._segment_folder,
@@ -59,15 +67,15 @@ class ResultsPanel(Section):
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
-    def _add(self, text: str, ending: str, write: Callable[[str], None]) -> None:
+    def _add(self, text: str, suggest: Callable[[], str], write: Callable[[str], None]) -> Any:
         action = self.menu.addAction(text)
         assert action is not None
-        action.triggered.connect(lambda _checked=False: write(self._ask(text, ending)))
+        # empty where the user does not want to
+        action.triggered.connect(lambda _checked=False: write(QFileDialog.getSaveFileName(self, text, suggest())[0]))
+        return action
 
-    def _ask(self, text: str, ending: str) -> str:
-        """Ask where to write to; empty where the user does not want to."""
-        path, _ = QFileDialog.getSaveFileName(self, text, self._workbench.results.suggested_name(ending))
-        return path
+    def _name_of_model(self) -> str:
+        return str(Path(self._workbench.results.suggested_name("")).with_name(f"{self._session.model}{SUFFIX}"))
 
     def _open_menu(self) -> None:
         self.menu.popup(self.export.mapToGlobal(self.export.rect().bottomLeft()))
@@ -87,8 +95,12 @@ class ResultsPanel(Section):
         document = self._workbench.document
         if window is None or document is None:
             return
-        window.add_plugin_dock_widget(*_TABLE, tabify=True)
+        _, widget = window.add_plugin_dock_widget(*_TABLE, tabify=True)
         self._workbench.viewer.layers.selection.active = document.layers[0]
+        measured = document.layers[0].features.drop(columns="index").dropna(how="all").index
+        table = widget.findChild(QTableView)
+        if table is not None and len(measured):  # the rows of ids that no object has are empty
+            table.scrollTo(table.model().index(int(measured[0]), 0), QTableView.ScrollHint.PositionAtTop)
 
     def _render(self) -> None:
         session, spec = self._session, self._workbench.spec
@@ -96,11 +108,14 @@ class ResultsPanel(Section):
         semantic = spec is not None and spec.task == "semantic"
         self.measure.setText("Measure classes" if semantic else "Measure objects")
         self.measure.setEnabled(session.segmented and idle)
-        self.export.setEnabled(session.segmented and idle)
+        self.export.setEnabled((session.segmented or self._workbench.model is not None) and idle)
+        for one in self._of_labels:
+            one.setEnabled(session.segmented)
+        self._of_model.setEnabled(self._workbench.model is not None)
         self.folder.setEnabled(self._workbench.model is not None and idle)
         set_highlight(self.folder, session.good_enough)
         self.rois.setVisible(not semantic)
-        self.menu.actions()[2].setVisible(not semantic)
+        self._of_labels[2].setVisible(not semantic)
 
 
 def _option(text: str, name: str, tooltip: str) -> QCheckBox:
