@@ -506,7 +506,7 @@ def test_classes_that_were_painted_win(
     run: Run, folders: tuple[Path, Path], tiny_model: Callable[..., Model], tmp_path: Path
 ) -> None:
     path = folders[0] / "a.tif"
-    labels, status = correct(path, kind="cell, debris")
+    labels, status = correct(path, kind="background, cell, debris")
     model = save_model(tiny_model(task="semantic", classes=[{"name": "cell"}, {"name": "debris"}]), tmp_path / "m")
     command = ("predict", path, "-m", model, "-o", tmp_path / "out", "--device", "cpu")
     assert run(*command, "--ignore-corrections").code == 0

@@ -27,6 +27,33 @@ def paint(user, name, path):
     user.stroke(np.array(path, float))
 
 
+def test_a_class_and_objects_of_one_name_are_kept_apart(start, discs, library, make_model):
+    save_model(make_model("pixels", "semantic", ("nucleus",)), library / "pixels")
+    user = start(discs())
+    user.segment()
+    user.use_tool("confirm")
+    user.click((12, 12))
+    objects = user.labels
+    user.choose("model", "pixels")
+    user.press("tool_draw")
+    user.choose("classes", "nucleus")
+    user.stroke(np.array([(20, 4), (20, 16)], float))
+    store = user.panel.workbench.document.store
+    assert store is not None
+    assert not store.read_only
+    painted = user.session.checked
+    assert painted > 10
+    user.choose("model", "nuclei")
+    assert user.session.checked == 1
+    assert all(one.store.wait(10) for one in user.panel.workbench.documents)
+    user.viewer.layers.clear()
+    user.viewer.add_image(discs(), name="img")
+    user.until(lambda: user.session.checked == 1)
+    np.testing.assert_array_equal(user.labels, objects)
+    user.choose("model", "pixels")
+    user.until(lambda: user.session.checked == painted)
+
+
 def test_painting_on_top_of_the_prediction(painter):
     user = painter
     user.segment()

@@ -140,7 +140,6 @@ def test_complete_view_slice_and_image(start, discs):
     user.viewer.dims.ndisplay = 3
     user.until(lambda: complete_text(user) == "Image is complete")
     assert not user.button("complete").isEnabled()
-    assert not user.panel.correct.counts.isVisible()
     user.panel.workbench.correcting.complete()
     assert "2-D display" in user.says
     # outlines would be solid blocks there
@@ -161,6 +160,7 @@ def test_complete_view_slice_and_image(start, discs):
 def test_nothing_is_complete_before_there_are_labels(user):
     assert complete_text(user) == "View is complete"
     assert not user.button("complete").isEnabled()
+    assert not user.panel.correct.counts.isVisible()
     user.panel.workbench.correcting.complete()
     assert "Segment the image first" in user.says
     assert user.session.problem

@@ -80,6 +80,28 @@ def test_an_image_without_a_file_has_its_corrections_too(start, discs):
     assert recent()[0].checked == 1
 
 
+def test_a_long_name_fits_into_the_panel(start, tmp_path, discs):
+    path = tmp_path / ("20261123_exp042_plate7_well_C05_field_0012_DAPI_" * 3 + "10x.tif")
+    tifffile.imwrite(path, discs())
+    first = start()
+    open_file(first, path)
+    first.segment()
+    wait_for_the_disk(first)
+    assert first.panel.width() < 400
+    first.viewer.window.remove_dock_widget(first.panel)
+    first.pause()
+
+    second = start()
+    line = second.button("continue")
+    second.until(line.isVisible)
+    assert line.text().startswith("Continue 2026")
+    assert line.text().endswith("0 checked)")
+    assert line.fontMetrics().horizontalAdvance(line.text()) <= line.width() - 14
+    second.press("continue")
+    second.until(lambda: second.session.segmented)
+    assert second.panel.width() < 400
+
+
 def linked_folder(text):
     """Return the folder that a line of the panel links to, and what the line says."""
     href = re.search('href="([^"]*)"', text)

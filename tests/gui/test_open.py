@@ -1,5 +1,7 @@
 """Images from files, their axes and channels, and which of them feed a model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,6 +9,8 @@ import zarr
 from qtpy.QtWidgets import QFileDialog, QLabel
 
 from napari_unet import save_model
+from napari_unet.gui.origin import origin_of, remember
+from napari_unet.gui.session import Tool
 from napari_unet.models import ClassSpec, Model, ModelSpec, NetworkSpec
 
 
@@ -149,6 +153,49 @@ def test_a_channel_of_the_image_feeds_the_model(start, discs):
     user.choose("input_image", "img: channel 1")
     sample = user.document.snapshot(user.panel.workbench.spec)[0][0]
     np.testing.assert_array_equal(np.squeeze(sample.image), dark)
+
+
+def test_a_new_model_sees_the_colours_of_an_image(start, discs, library, trainings):
+    colours = np.stack([discs(), discs() // 2, discs() * 0 + 300], -1).clip(0, 1100) // 5
+    user = start(colours.astype(np.uint8), rgb=True, zoom=False)
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.choose("model", "New model...")
+    assert user.offers("new_channels") == ["one of them", "all 3: red, green, blue"]
+    assert user.combo("new_channels").currentText().startswith("all 3")
+    user.write("new_name", "stained")
+    user.press("create")
+    assert user.panel.workbench.spec.channels == ("red", "green", "blue")
+    captions = {label.text() for label in user.panel.source.inputs.findChildren(QLabel)}
+    assert {"red ←", "green ←", "blue ←"} <= captions
+    assert user.session.tool is Tool.DRAW
+    user.document.editable.brush_size = 6
+    for y, x in ((12, 12), (12, 44)):
+        user.stroke(np.array([(y, x - 2.0), (y, x + 2.0)]))
+    user.use_tool("background")
+    user.stroke(np.linspace((60, 30), (60, 40), 4))
+    sample = user.document.snapshot(user.panel.workbench.spec)[0][0]
+    np.testing.assert_array_equal(np.squeeze(sample.image), np.moveaxis(colours, -1, 0))
+    user.train()
+    user.press("use_new")
+    user.until(lambda: user.idle)
+    assert user.panel.workbench.model.spec.in_channels == 3
+    # one that sees a single channel, and one of an image that has no more
+    user.choose("model", "New model...")
+    user.choose("new_channels", "one of them")
+    user.write("new_name", "red alone")
+    user.press("create")
+    assert user.panel.workbench.spec.in_channels == 1
+    user.viewer.add_image(discs(), name="gray")
+    user.choose("image", "gray")
+    user.choose("model", "New model...")
+    assert not user.combo("new_channels").isVisible()
+
+
+def test_channels_of_one_name_are_told_apart(start, discs):
+    user = start(np.stack([discs(), discs() // 2]), axis_labels=("c", "y", "x"))
+    layer = user.viewer.layers["img"]
+    remember(layer, replace(origin_of(layer), channels=("DAPI", "DAPI")))
+    assert user.panel.workbench.inputs.offers() == ["img: DAPI (1)", "img: DAPI (2)"]
 
 
 def test_two_layers_feed_a_model_of_two_inputs(start, discs, library):

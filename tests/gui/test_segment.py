@@ -9,6 +9,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QProgressBar
 
 from napari_unet import iter_predict
+from napari_unet.gui.layers import make_map, make_outlines, make_rim
+from napari_unet.gui.opening import split_channels
+from napari_unet.gui.origin import set_axes
 from napari_unet.gui.session import JobState
 
 IDLE, RUNNING, STOPPING = JobState.IDLE, JobState.RUNNING, JobState.STOPPING
@@ -33,6 +36,28 @@ def assert_idle(user):
     assert user.button("segment").isEnabled()
     assert not user.button("cancel").isVisible()
     assert not user.panel.findChild(QProgressBar, "progress").isVisible()
+
+
+def test_labels_lie_on_an_image_that_is_turned(start, discs):
+    user = start(discs(2), scale=(2, 1, 1), rotate=(0, 0, 30), shear=(0, 0, 0.2), translate=(1, 5, 7), zoom=False)
+    image = user.viewer.layers["img"]
+    image.affine = np.array([[1, 0, 0, 3], [0, 0, -1, 40], [0, 1, 0, 9], [0, 0, 0, 1]], float)
+    user.segment()
+    assert user.labels.max() > 0
+    for layer in user.document.layers:
+        np.testing.assert_allclose(layer.data_to_world((1, 20, 30)), image.data_to_world((1, 20, 30)))
+    # what lies on a part of it, and a channel
+    box = (slice(1, 2), slice(20, 25), slice(30, 45))
+    corner = image.data_to_world((1, 20, 30))
+    outlines = make_outlines(image, "ZYX", box, np.ones((1, 5, 15), int), "some", "red")
+    np.testing.assert_allclose(outlines.data_to_world((0, 0, 0)), corner)
+    values = make_map(image, "ZYX", box, np.ones((5, 15)), "map")
+    np.testing.assert_allclose(values.data_to_world((0, 0, 0)), corner)
+    coarse = make_rim(image, "ZYX", box, np.ones((2, 5), np.uint8), 3)
+    np.testing.assert_allclose(coarse.data_to_world((0, 0, 0)), image.data_to_world((1, 21, 31)))
+    set_axes(image, "CYX")
+    first, _ = split_channels(user.viewer, image, "CYX")
+    np.testing.assert_allclose(first.data_to_world((20, 30)), image.data_to_world((0, 20, 30))[1:])
 
 
 def test_a_model_that_takes_the_background_for_objects_is_told(start, discs):

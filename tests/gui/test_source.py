@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_unet import save_model
 from napari_unet.gui.contributions import get_model_reader
-from napari_unet.gui.session import Tool
+from napari_unet.gui.session import Scope, Tool
 
 NEW = "New model..."
 
@@ -61,23 +61,30 @@ def test_the_image_chooser_follows_the_layers(start, discs):
 
 
 def test_a_file_that_is_opened_is_worked_on_whatever_was_done_before(start, discs, tmp_path):
-    user = start(discs(), name="one")
+    tifffile.imwrite(tmp_path / "one.tif", discs())
+    tifffile.imwrite(tmp_path / "two.tif", np.tile(discs(), (3, 5)))
+    user = start()
+    user.viewer.open(tmp_path / "one.tif")
     user.segment()
-    labels = user.labels
-    tifffile.imwrite(tmp_path / "two.tif", discs()[:32])
+    labels, shown = user.labels, [user.viewer.layers["one"], *user.document.layers]
     user.viewer.open(tmp_path / "two.tif")
     assert user.session.image == user.combo("image").currentText() == "two"
     assert user.says.startswith("Press Segment")
+    # one at a time is seen, all of it
+    assert not any(layer.visible for layer in shown)
+    user.until(lambda: user.panel.workbench.segmenting.box(Scope.VIEW) == (slice(0, 192), slice(0, 320)))
     user.segment()
-    assert user.labels.shape == (32, 64)
+    assert user.labels.shape == (192, 320)
     # what is made of it is no other image, and neither is the file a second time
-    user.viewer.add_image(discs()[:32] // 2, name="darker")
+    user.viewer.add_image(np.tile(discs(), (3, 5)) // 2, name="darker")
     user.viewer.open(tmp_path / "two.tif", name="again")
     assert user.session.image == "two"
     user.viewer.open_sample("napari-unet", "nuclei_2d")
     assert user.session.image == "nuclei_2d"
     user.choose("image", "one")
     np.testing.assert_array_equal(user.labels, labels)
+    assert all(layer.visible for layer in shown)
+    assert not user.viewer.layers["nuclei_2d"].visible
 
 
 def test_the_wheel_scrolls_the_panel_and_changes_nothing_below_it(user):

@@ -135,7 +135,7 @@ def superseded(metas: Collection[dict[str, Any]]) -> set[str]:
 def same_kind(one: str, other: str) -> bool:
     """Return whether two kinds are the same, or one of them has the classes of the other and some more behind."""
     short, long = sorted((one.split(", "), other.split(", ")), key=len)
-    # a single name may be a kind of object
+    # a single name is a kind of object: classes have the background before them
     return one == other or (len(short) > 1 and long[: len(short)] == short)
 
 

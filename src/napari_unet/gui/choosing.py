@@ -64,7 +64,9 @@ class Choosing:
         self._draft = spec
         self._workbench.update_counts()
 
-    def begin(self, name: str, *, task: str, classes: tuple[str, ...], spatial_dims: int) -> bool:
+    def begin(
+        self, name: str, *, task: str, classes: tuple[str, ...], spatial_dims: int, channels: tuple[str, ...]
+    ) -> bool:
         """Start a model from nothing: makes the empty layer and selects the brush. False if that cannot be."""
         name = name.strip()
         problem = None
@@ -83,6 +85,7 @@ class Choosing:
             {
                 "name": name,
                 "task": task,
+                "channels": channels,
                 "classes": named_classes(classes),
                 "network": NetworkSpec.model_validate({"spatial_dims": spatial_dims}),
             }

@@ -69,7 +69,7 @@ class Classes:
             return
         document = bench.document if store is None else None
         known = store.kind if store is not None else document.kind if document is not None else kind_of(spec)
-        names = known.split(", ")
+        names = known.split(", ")[1:]  # but the background
         if len(names) > len(spec.classes):
             store = store or (document.store if document is not None else None)
             colors = store.facts.get("colors", []) if store is not None else []

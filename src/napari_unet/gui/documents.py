@@ -213,7 +213,7 @@ class Documents:
         others = [one for one in self._all if one.image is image]
         for layer in (layer for one in others for layer in one.layers):
             layer.visible = False
-        name = f"{image.name} {kind}" if others else image.name
+        name = f"{image.name} {kind.removeprefix('background, ')}" if others else image.name
         document: Document = (
             ClassDocument(image, axes, name, spec, store, held)
             if spec is not None and spec.task == "semantic"

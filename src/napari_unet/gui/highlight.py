@@ -10,7 +10,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_unet.correction import within
-from napari_unet.gui.layers import mark_as_ours
+from napari_unet.gui.layers import corner_of, mark_as_ours, place_of
 from napari_unet.gui.painting import write_into
 
 if TYPE_CHECKING:
@@ -122,13 +122,13 @@ class Highlight:
             and layer.ndim == like.ndim
             and all(w.start <= b.start and b.stop <= w.stop for w, b in zip(self._window, box, strict=True))
             and np.array_equal(layer.scale, like.scale)
-            and np.array_equal(layer.translate, _corner(like, self._window))
+            and np.array_equal(layer.translate, corner_of(like, self._window))
         )
 
     def _place(self, like: Labels, box: Box) -> None:
         """Put the layer around a box."""
         self._window = _around(box, like.data.shape)
-        shape, place = [s.stop - s.start for s in self._window], _corner(like, self._window)
+        shape, place = [s.stop - s.start for s in self._window], corner_of(like, self._window)
         layer = self._layer
         if layer is None:
             self._layer = self._make(like, np.zeros(shape, np.uint8), place)
@@ -144,18 +144,12 @@ class Highlight:
 
     @staticmethod
     def _make(like: Labels, data: NDArray[np.uint8], place: NDArray[np.float64]) -> Labels:
-        layer = Labels(data, name="highlight", scale=like.scale, translate=place, units=like.units, opacity=1.0)
+        layer = Labels(data, name="highlight", opacity=1.0, **place_of(like) | {"translate": place})
         layer.colormap = DirectLabelColormap(color_dict={None: _COLOR, 0: "transparent"})
         layer.contour = 1
         layer.editable = False
         mark_as_ours(layer)
         return layer
-
-
-def _corner(like: Labels, window: Box) -> NDArray[np.float64]:
-    """Return where a box of a layer begins in the space of the viewer."""
-    corner: NDArray[np.float64] = np.asarray(like.translate) + np.asarray(like.scale) * [s.start for s in window]
-    return corner
 
 
 def _around(box: Box, shape: Sequence[int]) -> Box:

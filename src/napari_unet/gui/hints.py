@@ -38,8 +38,10 @@ def how_many(count: int) -> str:
 
 def plural_kind(spec: ModelSpec) -> str:
     """Return what a model finds, in the plural where it is one kind of object."""
+    if spec.task == "semantic":
+        return ", ".join(one.name for one in spec.classes)
     kind = kind_of(spec)
-    if spec.task == "semantic" or (kind.endswith("s") and kind != "nucleus"):
+    if kind.endswith("s") and kind != "nucleus":
         return kind
     return {"nucleus": "nuclei"}.get(kind, f"{kind}s")
 

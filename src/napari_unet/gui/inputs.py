@@ -54,6 +54,13 @@ class Inputs:
         """Return the channels that can be chosen, in words."""
         return list(self._sources())
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the channels of the image, each another; empty where it has one alone."""
+        image, axes = self._workbench.image, self._workbench.session.axes
+        if image is None or not {"C", "S"} & set(axes):
+            return ()
+        return tuple(_channel_names(image, axes))
+
     def of(self, spec: ModelSpec) -> list[str]:
         """Return what feeds each input, in words; empty for one that nothing is left for."""
         offers = self.offers()
@@ -118,9 +125,15 @@ def _sources_of(layer: Image, axes: str) -> dict[str, _Source]:
     letter = next((one for one in "CS" if one in axes), None)
     if letter is None:
         return {layer.name: _Source(layer, axes, None)}
-    known = origin_of(layer)
-    count = min(3, layer.data.shape[-1]) if letter == "S" else layer.data.shape[axes.index("C")]
-    return {f"{layer.name}: {channel_name(known, n)}": _Source(layer, axes, n) for n in range(count)}
+    return {f"{layer.name}: {name}": _Source(layer, axes, n) for n, name in enumerate(_channel_names(layer, axes))}
+
+
+def _channel_names(layer: Image, axes: str) -> list[str]:
+    """Return a name for each channel of an image, without transparency; those of one name get their number too."""
+    known, axis = origin_of(layer), axes.index("S" if "S" in axes else "C")
+    count = layer.data.shape[axis] if "C" in axes else min(3, layer.data.shape[axis])
+    names = [channel_name(known, n) for n in range(count)]
+    return names if len(set(names)) == count else [f"{name} ({n})" for n, name in enumerate(names, start=1)]
 
 
 def _channel(source: _Source) -> Any:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OURS",
     "Shelf",
+    "corner_of",
     "foreign_labels",
     "image_layers",
     "is_ours",
@@ -34,6 +35,7 @@ __all__ = [
     "make_overlay",
     "make_rim",
     "mark_as_ours",
+    "place_of",
     "show_thumbnail",
     "view_box",
 ]
@@ -89,10 +91,8 @@ def make_labels(image: Image, axes: str, name: str, data: NDArray[Any]) -> Label
     layer = Labels(
         data,
         name=name,
-        scale=np.asarray(image.scale)[transform],
-        translate=np.asarray(image.translate)[transform],
-        units=tuple(image.units[place] for place in transform),
         opacity=0.5,
+        **place_of(image, transform),
     )
     layer.metadata[OURS] = "labels"
     layer.brush_size = max(3, round(min(data.shape[-2:]) / 60))
@@ -111,8 +111,7 @@ def make_overlay(labels: Labels, data: NDArray[Any], name: str, *, outline_of_st
     outline_of_status : bool
         Green for checked, orange for ignored; else the colours of the labels.
     """
-    place = {"scale": labels.scale, "translate": labels.translate, "units": labels.units}
-    layer = Labels(data, name=name, opacity=0.9, **place)
+    layer = Labels(data, name=name, opacity=0.9, **place_of(labels))
     if outline_of_status:
         layer.colormap = DirectLabelColormap(color_dict=_STATUS_COLORS)
     layer.contour = 1 if outline_of_status else 2
@@ -136,7 +135,7 @@ def make_outlines(image: Image, axes: str, box: Box, labels: NDArray[Any], name:
     color : str
     """
     layer = make_labels(image, axes, name, labels)
-    layer.translate = _corner(layer, box)
+    layer.translate = corner_of(layer, box)
     layer.colormap = DirectLabelColormap(color_dict={None: color, 0: "transparent"})
     layer.contour = 2
     layer.opacity = 0.9
@@ -148,10 +147,8 @@ def make_outlines(image: Image, axes: str, box: Box, labels: NDArray[Any], name:
 def make_rim(image: Image, axes: str, box: Box, rim: NDArray[np.uint8], step: int) -> Labels:
     """Return a layer of lines in the plane of a box, one pixel of it `step` pixels of the image."""
     layer = make_labels(image, axes, "threshold", rim.reshape((1,) * (len(box) - 2) + rim.shape))
-    place = _corner(layer, box)
+    layer.translate = corner_of(layer, box, beyond=(*[0] * (len(box) - 2), *[(step - 1) / 2] * 2))
     layer.scale = np.asarray(layer.scale) * [*[1] * (len(box) - 2), step, step]
-    place[-2:] += (step - 1) / 2 * np.asarray(layer.scale)[-2:] / step
-    layer.translate = place
     layer.colormap = DirectLabelColormap(color_dict={None: "transparent", 1: "#ff375f"})
     layer.opacity = 1
     layer.editable = False
@@ -184,20 +181,44 @@ def make_map(image: Image, axes: str, box: Box, values: NDArray[Any], name: str)
     layer = Image(
         values.reshape((1,) * (len(box) - 2) + values.shape),
         name=name,
-        scale=like.scale,
-        translate=_corner(like, box),
-        units=like.units,
         contrast_limits=(0, 1),
         colormap="viridis",
+        **place_of(like) | {"translate": corner_of(like, box)},
     )
     mark_as_ours(layer)
     return layer
 
 
-def _corner(layer: Labels, box: Box) -> NDArray[np.float64]:
-    """Return where a box begins in the space of a layer that lies on the whole image."""
-    corner: NDArray[np.float64] = np.asarray(layer.translate) + np.asarray(layer.scale) * [part.start for part in box]
+def place_of(layer: Layer, axes: Sequence[int] | None = None) -> dict[str, Any]:
+    """Return where a layer lies, as arguments of a layer that lies there too; of some of its axes only."""
+    kept = list(range(layer.ndim)) if axes is None else list(axes)
+    among, with_offset = np.ix_(kept, kept), [*kept, layer.ndim]
+    return {
+        "scale": np.asarray(layer.scale)[kept],
+        "translate": np.asarray(layer.translate)[kept],
+        "rotate": np.asarray(layer.rotate)[among],
+        "shear": _shear(layer)[among],
+        "affine": np.asarray(layer.affine.affine_matrix)[np.ix_(with_offset, with_offset)],
+        "units": tuple(layer.units[axis] for axis in kept),
+    }
+
+
+def corner_of(layer: Layer, box: Box, beyond: Sequence[float] = ()) -> NDArray[np.float64]:
+    """Return the translation of a layer that lies where a box of this one begins, so many voxels beyond that."""
+    starts = np.array([part.start for part in box], float) + (np.array(beyond) if beyond else 0)
+    turned = np.asarray(layer.rotate) @ _shear(layer) @ (np.asarray(layer.scale) * starts)
+    corner: NDArray[np.float64] = np.asarray(layer.translate) + turned
     return corner
+
+
+def _shear(layer: Layer) -> NDArray[np.float64]:
+    """Return the shear of a layer as a matrix; napari gives what is above the diagonal, or all of it."""
+    given = np.asarray(layer.shear, float)
+    if given.ndim == 2:
+        return given
+    matrix = np.eye(layer.ndim)
+    matrix[np.triu_indices(layer.ndim, 1)] = given
+    return matrix
 
 
 class Shelf:

@@ -6,8 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from napari_unet.errors import CheckpointError, UNetError
 from napari_unet.events import Notice
 from napari_unet.gui.bases import is_base, load_base
@@ -15,7 +13,7 @@ from napari_unet.gui.collecting import at_once, in_background
 from napari_unet.gui.forecast import how_to_compute
 from napari_unet.gui.hints import ask_for_truth, require_truth
 from napari_unet.gui.jobs import MainThread, Progress
-from napari_unet.gui.layers import make_overlay
+from napari_unet.gui.layers import corner_of, make_overlay
 from napari_unet.gui.preloading import load_what_training_needs
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.verdict import advice_on, verdict_on
@@ -278,7 +276,7 @@ class Learning:
                 shown[box] = result.labels
             overlay = make_overlay(like, shown, name, outline_of_status=False)
             if document.is_large:
-                overlay.translate = np.asarray(like.translate) + np.asarray(like.scale) * [part.start for part in box]
+                overlay.translate = corner_of(like, box)
             overlay.colormap = document.layers[0].colormap
             bench.shelf.add(overlay)
             self._preview = overlay

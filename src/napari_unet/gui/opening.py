@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.errors import ImageError, UNetError
-from napari_unet.gui.layers import image_layers
+from napari_unet.gui.layers import image_layers, place_of
 from napari_unet.gui.origin import Origin, origin_of, remember
 from napari_unet.images import label_axes, nearest_level, open_image, to_canonical
 
@@ -148,15 +148,7 @@ def open_layers(
 def split_channels(viewer: Any, layer: Image, axes: str) -> list[Image]:
     """Put a layer for each channel of an image into a viewer, where it lies and as large."""
     letters = label_axes(axes)
-    kept = [axes.index(letter) for letter in letters]
-    in_space: dict[str, Any] = {
-        "scale": np.asarray(layer.scale)[kept],
-        "translate": np.asarray(layer.translate)[kept],
-        "units": tuple(layer.units[place] for place in kept),
-    }
-    if "".join(sorted(letters, key="TZYX".index)) != letters:
-        order = [letters.index(letter) for letter in sorted(letters, key="TZYX".index)]
-        in_space = {name: [values[place] for place in order] for name, values in in_space.items()}
+    in_space = place_of(layer, [axes.index(letter) for letter in sorted(letters, key="TZYX".index)])
     known = origin_of(layer)
     return _add_channels(viewer, layer.data, known, layer.name, in_space)
 

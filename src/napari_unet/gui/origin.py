@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_unet.images import OpenedImage
 
-__all__ = ["Origin", "axes_choices", "misplaced", "origin_of", "remember", "set_axes"]
+__all__ = ["Origin", "axes_choices", "file_of", "misplaced", "origin_of", "remember", "set_axes"]
 
 _CHOICES = {
     2: ("YX",),
@@ -77,6 +77,13 @@ def origin_of(layer: Image) -> Origin:
         origin = Origin(guess.axes, guess.why, guess.sure, _pixel_size(layer, guess.axes))
     remember(layer, origin)
     return origin
+
+
+def file_of(layer: Image) -> str:
+    """Return what tells the file, or the sample, that an image was opened from; empty where it was not opened."""
+    known = layer.metadata.get(OURS)
+    own = known.path if isinstance(known, Origin) else ""
+    return own or str(layer.source.path or layer.source.sample or "")
 
 
 def remember(layer: Image, origin: Origin) -> None:

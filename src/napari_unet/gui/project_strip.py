@@ -19,6 +19,8 @@ __all__ = ["ProjectStrip"]
 
 _ELIDE = Qt.TextElideMode.ElideMiddle
 _TEXT_WIDTH = 220
+_LINE_WIDTH = 280
+_LEAST_OF_NAME = 60
 _ARROW_WIDTH = 32
 
 
@@ -69,7 +71,10 @@ class ProjectStrip(QWidget):
         self.next.setEnabled(self._workbench.projects.can_step(1))
         self.resume.setVisible(self._work is not None and not session.image and not session.strip)
         if self._work is not None:
-            self.resume.setText(self._work.line(time.time()))
+            metrics = self.resume.fontMetrics()
+            room = _LINE_WIDTH - metrics.horizontalAdvance(self._work.line(time.time(), lambda _: ""))
+            room = max(room, _LEAST_OF_NAME)
+            self.resume.setText(self._work.line(time.time(), lambda name: metrics.elidedText(name, _ELIDE, room)))
             self.resume.setToolTip(f"Open {self._work.image} again, with labels, corrections, undo and model.")
 
     def _resume(self) -> None:

@@ -92,7 +92,8 @@ class SegmentPanel(Section):
         self.cancel.setVisible(busy)
         self.cancel.setEnabled(session.prediction is JobState.RUNNING)
         self.scope.setVisible(not busy)
-        set_highlight(self.segment, bool(session.image) and not session.segmented and session.checked == 0)
+        knows = bool(session.image) and self._workbench.model is not None
+        set_highlight(self.segment, knows and not session.segmented and session.checked == 0)
 
     def _render_progress(self) -> None:
         progress = self._session.progress

@@ -10,7 +10,7 @@ from napari_unet.gui.inputs_panel import InputsPanel
 from napari_unet.gui.layers import image_layers, is_usable_image
 from napari_unet.gui.new_model_form import NewModelForm
 from napari_unet.gui.opening import image_path
-from napari_unet.gui.origin import axes_choices, origin_of
+from napari_unet.gui.origin import axes_choices, file_of, origin_of
 from napari_unet.gui.size_panel import SizePanel
 from napari_unet.gui.widgets import button, caption, narrow, row, set_choices, wrapped_label
 from napari_unet.images import IMAGE_SUFFIXES
@@ -76,7 +76,7 @@ class SourcePanel(QWidget):
         layout.addWidget(row(caption("Image"), self.image, self.axes, self.level, stretch=(0, 3, 1, 1)))
         self._about = row(self.shape, self.split, stretch=(2, 1))
         layout.addWidget(self._about)
-        layout.addWidget(row(self.open, open_folder, import_labels, stretch=(1, 1, 1)))
+        layout.addWidget(row(self.open, open_folder, import_labels, stretch=(6, 6, 7)))
         layout.addWidget(row(caption("Model"), self.model, self.sizes.try_models, stretch=(0, 3, 2)))
         layout.addWidget(self.inputs)
         layout.addWidget(self.sizes)
@@ -125,13 +125,18 @@ class SourcePanel(QWidget):
             self._session.image = current.name  # it may have been renamed
         if self._session.image not in names or not names:
             self._workbench.choose_image(names[-1] if names else "")
-        elif inserted is not None and (self._is_untouched or _is_of_another_file(inserted, current)):
+        elif inserted is not None and (self._is_untouched or self._is_of_another_file(inserted)):
             self._workbench.choose_image(inserted.name)
         self._show_image()
 
     @property
     def _is_untouched(self) -> bool:
         return not self._session.segmented and self._session.checked == 0
+
+    def _is_of_another_file(self, layer: Image) -> bool:
+        """Return whether a layer was opened by the user, and not made from what is worked on."""
+        current = self._workbench.image
+        return file_of(layer) not in ("", "" if current is None else file_of(current))
 
     def _show_image(self) -> None:
         layer = next((one for one in image_layers(self._layers) if one.name == self._session.image), None)
@@ -174,6 +179,7 @@ class SourcePanel(QWidget):
     def _choose_model(self, name: str) -> None:
         if name == _NEW_MODEL:
             self.form.offer_volumes("Z" in self._session.axes)
+            self.form.offer_channels(self._workbench.inputs.names(), are_colours="S" in self._session.axes)
             self.form.show()
             self.form.name.setFocus()
             self._session.say("Say what the new model shall find, then press Create.")
@@ -188,14 +194,8 @@ class SourcePanel(QWidget):
             task=self.form.task_name,
             classes=self.form.class_names,
             spatial_dims=self.form.spatial_dims,
+            channels=self.form.channel_names,
         )
         if made:
             self.form.hide()
         self.show_models()
-
-
-def _is_of_another_file(layer: Image, current: Image | None) -> bool:
-    """Return whether a layer was opened by the user, and not made from what is worked on."""
-    opened = layer.source.path or layer.source.sample
-    before = None if current is None else origin_of(current).path or current.source.path or current.source.sample
-    return opened is not None and str(opened) != str(before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_unet.correction import are_we_done, is_good_enough
 from napari_unet.gui.choosing import Choosing
 from napari_unet.gui.classes import Classes
@@ -20,7 +22,7 @@ from napari_unet.gui.layers import Shelf, image_layers, is_usable_image
 from napari_unet.gui.learning import Learning
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.opening import Opening
-from napari_unet.gui.origin import misplaced, origin_of, set_axes
+from napari_unet.gui.origin import file_of, misplaced, origin_of, set_axes
 from napari_unet.gui.projects import Projects
 from napari_unet.gui.results import Results
 from napari_unet.gui.segmenting import Segmenting
@@ -122,6 +124,7 @@ class Workbench:
         self.sizing.end()
         self.trying.end()
         self.session.image, self.session.axes, self.session.question = "", "", ""
+        before = self.image
         self.image = next((one for one in image_layers(self.viewer.layers) if one.name == name), None)
         self.problem = is_usable_image(self.image) if self.image is not None else None
         if self.image is not None and self.problem is None:
@@ -131,7 +134,31 @@ class Workbench:
             self.session.axes = origin_of(self.image).axes
             self.problem = misplaced(self.session.axes)
         self.documents.find()
+        if before is not None and self.image is not None and before is not self.image:
+            self._show_instead(before, self.image)
         self.say_next()
+
+    def _show_instead(self, before: Image, now: Image) -> None:
+        """Put an image out of sight, with its labels, where the one worked on now is of another file."""
+        old, new = file_of(before), file_of(now)
+        if not old or not new or old == new:
+            return
+        for image in image_layers(self.viewer.layers):
+            if file_of(image) == old:
+                for layer in (image, *self.documents.labels_of(image)):
+                    layer.visible = False
+            elif file_of(image) == new:
+                image.visible = True
+        if self.document is not None:
+            flat = self.viewer.dims.ndisplay == 2
+            for labels in self.document.layers:
+                labels.visible = flat or labels not in self.document.outlines
+        # napari may still be busy with the layer that it tells us of
+        QTimer.singleShot(0, lambda: self._look_at(now))
+
+    def _look_at(self, image: Image) -> None:
+        if not self._closed and image is self.image and image in self.viewer.layers:
+            self.viewer.reset_view(layers=[image])
 
     @property
     def model(self) -> Model | None:

@@ -189,8 +189,9 @@ class ModelSpec(_Frozen):
 
     @property
     def kind(self) -> str:
-        """What it finds: corrections of another kind are kept apart."""
-        return ", ".join(one.name for one in self.classes)
+        """What it finds: corrections of another kind are kept apart, pixels of a class from objects of that name."""
+        names = ", ".join(one.name for one in self.classes)
+        return f"background, {names}" if self.task == "semantic" else names
 
     def scale_for(self, object_diameter_px: float | None) -> float:
         """Return the factor that brings objects of a size to that of the model; within a tenth of 1 it is 1."""
