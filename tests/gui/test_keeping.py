@@ -94,9 +94,12 @@ def test_a_long_name_fits_into_the_panel(start, tmp_path, discs):
     second = start()
     line = second.button("continue")
     second.until(line.isVisible)
-    assert line.text().startswith("Continue 2026")
-    assert line.text().endswith("0 checked)")
-    assert line.fontMetrics().horizontalAdvance(line.text()) <= line.width() - 14
+    name, when = line.text().split("\n")
+    assert name.startswith("Continue 2026")
+    assert name.endswith("10x")
+    assert when.endswith("0 checked)")
+    assert max(line.fontMetrics().horizontalAdvance(one) for one in (name, when)) < line.width()
+    assert line.height() > 2 * line.fontMetrics().height()
     second.press("continue")
     second.until(lambda: second.session.segmented)
     assert second.panel.width() < 400
@@ -229,3 +232,32 @@ def test_painted_classes_come_back(start, discs, library, make_model, trainings)
     )
     user.undo()
     assert not user.viewer.layers["img annotations"].data.any()
+
+
+def test_a_model_that_was_never_trained_comes_back_with_what_was_painted(start, image_file, discs):
+    tifffile.imwrite(image_file, np.stack([discs(), discs() // 2, discs() // 3], -1).astype(np.uint8))
+    first = start()
+    open_file(first, image_file)
+    first.choose("model", "New model...")
+    first.write("new_name", "tissue")
+    first.choose("new_task", "classes")
+    first.write("new_classes", "gland, stroma")
+    first.press("create")
+    spec = first.panel.workbench.spec
+    first.look_at(slice(0, 64), slice(0, 64))
+    first.choose("classes", "stroma")
+    first.stroke(np.array([(24.0, 4.0), (24.0, 10.0)]))
+    painted = first.session.checked
+    assert painted > 0
+    assert first.panel.workbench.document.store.wait(10)
+    first.viewer.window.remove_dock_widget(first.panel)
+    first.pause()
+
+    second = start()
+    second.until(second.button("continue").isVisible)
+    second.press("continue")
+    second.until(lambda: second.session.checked == painted)
+    assert second.session.model == second.combo("model").currentText() == "tissue"
+    assert second.panel.workbench.model is None
+    assert second.panel.workbench.spec == spec
+    assert second.viewer.layers["cells annotations"].data[24, 6] == 3

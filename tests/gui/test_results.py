@@ -217,7 +217,7 @@ def test_what_was_checked_stays_in_the_labels_of_a_folder(start, discs, pick, tm
     user.stroke(np.array([(5, 28), (6, 30)]))
     user.press("segment_folder")
     user.until(lambda: user.idle)
-    assert "1 images segmented" in user.says
+    assert "1 image segmented" in user.says
     assert "1 skipped" in user.says
     assert open_image(folder / "a-labels.ome.tif").data[6, 29] == user.labels[6, 29] != 0
 

@@ -6,13 +6,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.user_data import data_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["RecentWork", "note_recent", "recent"]
 
@@ -47,15 +44,12 @@ class RecentWork:
     checked: int = 0
     corrected: int = 0
 
-    def line(self, now: float, short: Callable[[str], str] = str) -> str:
-        """Return ``Continue img_03 (yesterday 18:40, 37 checked)``; `now` in seconds since the epoch.
-
-        `short` makes the name of the image fit.
-        """
+    def line(self, now: float) -> str:
+        """Return ``Continue img_03 (yesterday 18:40, 37 checked)``; `now` in seconds since the epoch."""
         then, today = datetime.fromtimestamp(self.when), datetime.fromtimestamp(now)
         days = (today.date() - then.date()).days
         day = {0: "today", 1: "yesterday"}.get(days, f"{then:%A}" if 1 < days < 7 else f"{then:%Y-%m-%d}")
-        return f"Continue {short(Path(self.name).stem)} ({day} {then:%H:%M}, {self.checked} checked)"
+        return f"Continue {Path(self.name).stem} ({day} {then:%H:%M}, {self.checked} checked)"
 
 
 def recent(limit: int = 5) -> list[RecentWork]:

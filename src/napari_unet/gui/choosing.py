@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import UNetError
 from napari_unet.gui.hints import ask_for_truth
@@ -11,6 +11,8 @@ from napari_unet.models import ModelSpec, NetworkSpec, list_models, load_model, 
 from napari_unet.prediction import PredictConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_unet.gui.workbench import Workbench
     from napari_unet.models import Model
 
@@ -79,6 +81,28 @@ class Choosing:
         if problem is not None:
             self._session.say(problem, problem=True)
             return False
+        self._begin(name, task, classes, spatial_dims, channels)
+        if self._workbench.documents.ensure() is not None:
+            self._workbench.correcting.choose_tool(Tool.DRAW)
+            self._session.say(ask_for_truth(self.spec))
+        return True
+
+    def begin_again(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Take up a model that was begun and never trained: what it finds, and what a store remembers of it."""
+        classes = kind.split(", ")
+        semantic = len(classes) > 1
+        self._begin(
+            str(facts.get("model") or classes[-1]),
+            "semantic" if semantic else "instances",
+            tuple(classes[1:] if semantic else classes),
+            int(facts.get("spatial_dims", 2)),
+            tuple(facts.get("channels", ("image",))),
+        )
+        self._workbench.say_next()
+
+    def _begin(
+        self, name: str, task: str, classes: tuple[str, ...], spatial_dims: int, channels: tuple[str, ...]
+    ) -> None:
         self._workbench.correcting.put_tool_away()
         self._workbench.tuning.forget()
         self._draft = ModelSpec.model_validate(
@@ -93,10 +117,6 @@ class Choosing:
         self.model = None
         self._session.model = name
         self._workbench.documents.find()
-        if self._workbench.documents.ensure() is not None:
-            self._workbench.correcting.choose_tool(Tool.DRAW)
-            self._session.say(ask_for_truth(self.spec))
-        return True
 
     @property
     def spec(self) -> ModelSpec | None:

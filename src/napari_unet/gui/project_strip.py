@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -19,8 +19,7 @@ __all__ = ["ProjectStrip"]
 
 _ELIDE = Qt.TextElideMode.ElideMiddle
 _TEXT_WIDTH = 220
-_LINE_WIDTH = 280
-_LEAST_OF_NAME = 60
+_BESIDE_TEXT = 20
 _ARROW_WIDTH = 32
 
 
@@ -62,6 +61,11 @@ class ProjectStrip(QWidget):
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Let the name of the image fit the width, in the font that is known by now."""
+        super().resizeEvent(event)
+        self._render()
+
     def _render(self) -> None:
         session = self._session
         self._strip.setVisible(bool(session.strip))
@@ -71,11 +75,16 @@ class ProjectStrip(QWidget):
         self.next.setEnabled(self._workbench.projects.can_step(1))
         self.resume.setVisible(self._work is not None and not session.image and not session.strip)
         if self._work is not None:
-            metrics = self.resume.fontMetrics()
-            room = _LINE_WIDTH - metrics.horizontalAdvance(self._work.line(time.time(), lambda _: ""))
-            room = max(room, _LEAST_OF_NAME)
-            self.resume.setText(self._work.line(time.time(), lambda name: metrics.elidedText(name, _ELIDE, room)))
+            self.resume.setText(self._fitting(self._work.line(time.time())))
             self.resume.setToolTip(f"Open {self._work.image} again, with labels, corrections, undo and model.")
+
+    def _fitting(self, line: str) -> str:
+        """Return a line in two, with a shorter name, where it is too long for the panel."""
+        metrics, room = self.resume.fontMetrics(), self.width() - _BESIDE_TEXT
+        if metrics.horizontalAdvance(line) <= room:
+            return line
+        name, _, when = line.rpartition(" (")
+        return f"{metrics.elidedText(name, _ELIDE, room)}\n({when}"
 
     def _resume(self) -> None:
         if self._work is not None:

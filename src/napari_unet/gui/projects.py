@@ -135,6 +135,8 @@ class Projects:
             bench.choose_image(bench.image.name, axes)
         if facts.get("model") in list_models():
             bench.choosing.choose(str(facts["model"]))
+        if bench.image is not None and work.kind != kind_of(bench.spec):
+            bench.choosing.begin_again(work.kind, facts)
 
     def close(self) -> None:
         """Stop looking ahead."""

@@ -184,7 +184,9 @@ class Results:
         return told, known.level if len(opened.levels) > 1 else None, factor
 
     def _tell_batch(self, result: Batch) -> None:
-        parts = [f"{len(result.done)} images segmented, their labels lie beside them"]
+        done = len(result.done)
+        many = f"{done} images segmented, their labels lie beside them"
+        parts = ["1 image segmented, its labels lie beside it" if done == 1 else many]
         checked = sum(1 for one in result.done if one.provenance.get("corrections"))
         if checked:
             parts.append(f"{checked} with what you checked in them")

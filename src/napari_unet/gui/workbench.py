@@ -201,6 +201,7 @@ class Workbench:
                 corrected=session.corrected,
                 model=session.model,
                 object_size=session.object_size,
+                **({"channels": list(spec.channels), "spatial_dims": spec.spatial_dims} if spec is not None else {}),
             )
 
     def say_next(self) -> None:
