@@ -67,7 +67,13 @@ class Choosing:
         self._workbench.update_counts()
 
     def begin(
-        self, name: str, *, task: str, classes: tuple[str, ...], spatial_dims: int, channels: tuple[str, ...]
+        self,
+        name: str,
+        *,
+        task: str,
+        classes: tuple[str, ...],
+        spatial_dims: int,
+        channels: tuple[str, ...] = ("image",),
     ) -> bool:
         """Start a model from nothing: makes the empty layer and selects the brush. False if that cannot be."""
         name = name.strip()
