@@ -417,6 +417,19 @@ def test_tools_of_planes_say_so_in_the_3d_display(stacker):
     np.testing.assert_array_equal(user.labels, before)
 
 
+def test_no_tool_is_taken_while_the_labels_are_being_changed(corrector):
+    user = corrector
+    use(user, Tool.DRAW)
+    user.document.begin_to_fill()
+    assert user.session.tool is Tool.NONE
+    press_key(user, TOOLS[Tool.DRAW].key)
+    assert "being changed" in user.says
+    assert user.session.tool is Tool.NONE
+    user.document.end_filling()
+    use(user, Tool.DRAW)
+    assert user.document.editable.mode == "paint"
+
+
 def test_interpolate_between_two_slices(stacker):
     user = stacker
     use(user, Tool.DRAW)

@@ -10,7 +10,7 @@ import numpy as np
 from napari_unet.annotation import Status
 from napari_unet.errors import AnnotationError
 from napari_unet.gui.object_document import ObjectDocument
-from napari_unet.gui.session import Tool
+from napari_unet.gui.session import JobState, Tool
 from napari_unet.gui.status_brush import paint_status
 from napari_unet.gui.tools import TOOLS
 
@@ -96,7 +96,8 @@ class Clicking:
         document, tool = self._workbench.document, self._session.tool
         if edit.what == "stroke" and isinstance(document, ObjectDocument):
             note = tell_pieces(document, edit.corrected)
-            if note or tool in TOOLS:
+            works = self._session.prediction is not JobState.IDLE or self._session.training is not JobState.IDLE
+            if note or (tool in TOOLS and not works):
                 self._session.say(note or TOOLS[tool].hint, problem=bool(note))
 
     # --- one object --------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class CorrectPanel(Section):
         self.counts.setToolTip("Corrected: drawn, changed, or taken away. What is gone counts, too.")
         self.so_far = wrapped_label("so_far")
         self.so_far.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
-        self.complete_more.setMaximumWidth(92)
+        self.complete_more.setMaximumWidth(86)
         complete = row(self.complete, self.complete_more, stretch=(1, 0))
         self._only_objects: list[QWidget] = [complete, self.next, self.right_next]
         self._grid = QGridLayout()
@@ -91,6 +91,7 @@ class CorrectPanel(Section):
         self._timer.timeout.connect(self._render_complete)
         for name in ("image", "axes", "model", "tool", "checked", "corrected", "objects", "so_far", "segmented"):
             getattr(self._session.events, name).connect(self._render)
+        self._session.events.prediction.connect(self._count_soon)
         workbench.viewer.dims.events.current_step.connect(self._count_soon)
         workbench.viewer.dims.events.ndisplay.connect(self._count_soon)
         self._camera = workbench.viewer.scene.camera

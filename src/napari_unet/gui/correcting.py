@@ -268,6 +268,8 @@ class Correcting:
             return document.store.notice
         if tool is Tool.NONE:
             return ""
+        if document.is_busy:
+            return "The labels are being changed. Correct them when that has ended, or cancel it."
         if self.offers(tool):
             flat = self._workbench.viewer.dims.ndisplay == 2 or not TOOLS[tool].in_planes
             return "" if flat else f"{TOOLS[tool].text} works in planes. Switch to the 2-D display."
