@@ -190,10 +190,12 @@ def test_fine_tune_needs_a_model_that_is_there(run: Run, folders: tuple[Path, Pa
 
 def test_evaluate_refuses_labels_of_other_images(run: Run, folders: tuple[Path, Path], tmp_path: Path) -> None:
     _, labels = folders
-    write_labels(tmp_path / "other" / "a.tif", np.zeros((5, 5), np.int32), "YX")
+    write_labels(tmp_path / "other" / "a.tif", np.zeros((64, 64), np.int32), "YX")
     assert "1 of 2 images have no labels" in run("evaluate", labels, tmp_path / "other").error
     write_labels(tmp_path / "other" / "b.tif", np.zeros((5, 5), np.int32), "YX")
-    assert "Compare labels of one image" in run("evaluate", labels, tmp_path / "other").error
+    told = run("evaluate", labels, tmp_path / "other").error
+    assert "Compare labels of one image" in told
+    assert str(labels / "b.tif") in told, "which of them it is"
 
 
 def test_models_lists_those_that_can_be_named(run: Run, tiny_model: Callable[..., Model]) -> None:

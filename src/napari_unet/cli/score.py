@@ -10,6 +10,7 @@ import typer
 
 from napari_unet.cli.app import Json, app
 from napari_unet.cli.pairs import pairs, read_labels
+from napari_unet.errors import ImageError
 
 
 @app.command(epilog="Example: napari-unet evaluate truth/ labels/")
@@ -30,6 +31,10 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for true_path, path in pairs(truth, labels):
         a, b = read_labels(true_path), read_labels(path)
+        if a.shape != b.shape:
+            raise ImageError(
+                f"{true_path} has the shape {a.shape} but {path} has {b.shape}. Compare labels of one image."
+            )
         row = {f"AP{round(100 * t)}": average_precision(a, b, t) for t in (0.5, 0.75, 0.9)}
         rows.append({"file": true_path.name, **row, "foreground_iou": iou(a, b)})
     names = [name for name in rows[0] if name != "file"]
