@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
@@ -149,7 +150,8 @@ class EditFile:
                 self._file.close()
                 self._file = None
             if self.path is not None:
-                self.path.unlink(missing_ok=True)
+                with suppress(OSError):  # then it goes when the corrections are opened the next time
+                    self.path.unlink(missing_ok=True)
 
     def _make(self) -> IO[bytes]:
         file: IO[bytes]

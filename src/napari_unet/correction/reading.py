@@ -115,8 +115,8 @@ def read_store(store: Path) -> tuple[Corrected, ImageIdentity]:
         If it cannot be read.
     """
     try:
-        for _ in range(_ATTEMPTS):
-            found = _read(store)
+        for attempt in range(_ATTEMPTS):
+            found = _read(store, is_last=attempt == _ATTEMPTS - 1)
             if found is not None:
                 return found
         raise OSError("a part of the journal is missing")
@@ -127,8 +127,11 @@ def read_store(store: Path) -> tuple[Corrected, ImageIdentity]:
         ) from error
 
 
-def _read(store: Path) -> tuple[Corrected, ImageIdentity] | None:
-    """Read arrays and journal; None where a window has tidied up in between."""
+def _read(store: Path, *, is_last: bool) -> tuple[Corrected, ImageIdentity] | None:
+    """Read arrays and journal; None where a window has tidied up in between.
+
+    What seems damaged may be such a case, but on the last attempt.
+    """
     meta = read_json(store / META)
     identity = identity_in(meta.get("image"))
     if identity is None:
@@ -142,8 +145,14 @@ def _read(store: Path) -> tuple[Corrected, ImageIdentity] | None:
         records = []  # of a journal that does not go on where the arrays end
     if records and records[0].number > folded + 1:
         return None
-    for _ in replay(journal, unfolded(records, folded), labels, status):
-        pass
+    if journal.damaged and not is_last:
+        return None
+    try:
+        drained(replay(journal, unfolded(records, folded), labels, status))
+    except StoreError:
+        if is_last:
+            raise
+        return None
     forgotten = meta.get("forgotten", {})
     done = Journal()
     done.restore(*undo_stacks(journal, records, forgotten.get("before", 0)), forgotten.get("corrected", ()), ())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Any
@@ -228,7 +229,8 @@ class Store:
         needed |= {self._writer.large(one.of).file.path for one in self._steps.values() if one.parts is not None}
         for path in (self.path / "journal").glob(f"*{ENDING}"):
             if path not in needed:  # of a step that was not finished, or that nobody can walk to any more
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     # --- saving ------------------------------------------------------------------------------------------
 
