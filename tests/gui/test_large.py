@@ -759,7 +759,7 @@ def test_cancelled_on_the_way_back_to_another_model(stacker, contrary, monkeypat
     before, status = user.labels, user.status
     user.train()
     user.press("use_new")
-    user.until(lambda: user.idle and user.session.model == "nuclei-2" and "objects" in user.says)
+    user.until(lambda: user.idle and user.session.model == "nuclei-2" and "object" in user.says)
     held = Held(monkeypatch, user.document, 2)
     user.press("back")
     held.cancel(user)

@@ -294,6 +294,20 @@ def test_a_job_that_is_over_holds_nothing(qtbot, heard):
     assert not job.stop_flag.is_set()
 
 
+def test_jobs_run_side_by_side_also_on_one_core(run, heard, qtbot):
+    QThreadPool.globalInstance().setMaxThreadCount(1)  # what Qt chooses there
+    both = threading.Barrier(3)
+
+    def work(stop):
+        yield "begun"
+        both.wait(10)
+
+    for _ in range(3):
+        run(work)
+    qtbot.waitUntil(lambda: heard.calls.count(("end",)) == 3)
+    assert not any(what == "error" for what, *_ in heard.calls)
+
+
 def test_threads_have_short_turns_while_something_works(run, heard, qtbot):
     before = sys.getswitchinterval()
     seen, first_may_end, second_may_end = [], threading.Event(), threading.Event()

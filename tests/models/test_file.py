@@ -117,7 +117,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="Check the path"):
         read_spec(tmp_path / "no.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(ModelFileError, match="not a model file"):
+    with pytest.raises(ModelFileError, match="is a folder"):
         read_spec(tmp_path / "folder.safetensors")
     assert not is_model_file(tmp_path / "folder.safetensors")
 

@@ -439,7 +439,7 @@ def test_tile_smaller_than_its_halo_names_the_least(model: Model) -> None:
 
 
 def test_tile_of_another_number_of_axes_is_refused(model: Model) -> None:
-    with pytest.raises(ConfigError, match="1 sizes but the model has 2"):
+    with pytest.raises(ConfigError, match="1 size but the model has 2 axes"):
         predict(np.zeros((20, 20)), model, config=PredictConfig(device="cpu", tile=(64,)))
 
 

@@ -183,7 +183,7 @@ def field_with_model(
     place = np.arange(labels.size, dtype=np.float32).reshape(labels.shape)
     sample = Annotated(place, labels, status, intensity_range=((0.0,), (1.0,)))
 
-    def answer(model: Model, field: Any, config: Any) -> NDArray[np.float32]:
+    def answer(model: Model, field: Any, *_: Any) -> NDArray[np.float32]:
         where = field.image[0].astype(int)  # the intensities tell the place
         guessed = np.asarray(guess).ravel()[where]
         maps = np.stack([guessed == n for n in range(len(spec.maps))]) if spec.task == "semantic" else np.stack(

@@ -8,6 +8,7 @@ from threading import Event as StopFlag
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.qt.threading import create_worker
+from qtpy.QtCore import QThreadPool
 
 from napari_unet.errors import UNetError
 from napari_unet.gui.turns import in_short_turns
@@ -20,6 +21,9 @@ __all__ = ["Job"]
 
 _log = logging.getLogger(__name__)
 _R = TypeVar("_R")
+
+_AT_ONCE = 8
+"""Jobs that run side by side, whatever the number of cores."""
 
 
 class Job:
@@ -70,7 +74,10 @@ class Job:
         self._worker.aborted.connect(self.abandon)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, without waiting for another to end: a training would halt all else on two cores."""
+        pool = QThreadPool.globalInstance()
+        assert pool is not None
+        pool.setMaxThreadCount(max(pool.maxThreadCount(), _AT_ONCE))
         self._worker.start()
 
     def stop(self) -> None:
