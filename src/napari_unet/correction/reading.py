@@ -14,9 +14,10 @@ from napari_unet.correction.finding import META, find
 from napari_unet.correction.identity import ImageIdentity, identify, identity_in
 from napari_unet.correction.journal import Journal
 from napari_unet.correction.places import read_json
-from napari_unet.correction.replay import drained, replay, undo_stacks, unfolded
+from napari_unet.correction.replay import replay, undo_stacks, unfolded
 from napari_unet.correction.writer import JournalWriter
 from napari_unet.errors import ImageChangedError, StoreError
+from napari_unet.generators import drained
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         def large(self, number: int) -> LargeEdit: ...
 
 
-__all__ = ["Change", "drained", "outcomes", "replay", "scaled", "undo_stacks", "unfolded"]
+__all__ = ["Change", "outcomes", "replay", "scaled", "undo_stacks", "unfolded"]
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,6 @@ def replay(
 def _count_boxes(change: Change) -> int:
     """Return how many boxes a change left in the arrays."""
     return 1 if change.parts is None else change.parts[1] - change.parts[0]
-
-
-def drained(steps: Generator[Any, None, _R]) -> _R:
-    """Return the result of a generator, whatever it yields on the way."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: _R = done.value
-            return result
 
 
 def scaled(steps: Generator[float, None, _R], start: float, stop: float) -> Generator[float, None, _R]:

@@ -12,8 +12,8 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from napari_unet.correction.filling import pieces
-from napari_unet.correction.replay import drained
 from napari_unet.errors import StoreError
+from napari_unet.generators import drained
 
 if TYPE_CHECKING:
     from collections.abc import Generator

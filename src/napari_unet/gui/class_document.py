@@ -9,8 +9,9 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_unet.annotation import Status
 from napari_unet.correction import Edit, within
+from napari_unet.generators import drained
 from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys, kind_of
-from napari_unet.gui.held import Held, at_once, read_back
+from napari_unet.gui.held import Held, read_back
 from napari_unet.gui.layers import label_shape, make_labels
 from napari_unet.gui.painting import write_into
 from napari_unet.gui.strokes import StrokeRecorder
@@ -55,7 +56,7 @@ class ClassDocument(Document):
         store: Store | None = None,
         held: Held | None = None,
     ) -> None:
-        held = held or at_once(self.read_back(label_shape(image, axes), store))
+        held = held or drained(self.read_back(label_shape(image, axes), store))
         super().__init__(image, axes, kind_of(spec), store, held)
         found: _Painted = held.found
         self._count, self._has_some = found.count, found.has_some

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_unet.correction import Box, Store
 
-__all__ = ["Held", "at_once", "read_back"]
+__all__ = ["Held", "read_back"]
 
 _READING = 0.7
 """Of the time that it takes; the rest is counting."""
@@ -88,16 +88,6 @@ def read_back(
         count(held, part)
         yield _READING + (1 - _READING) * number / len(parts)
     return held
-
-
-def at_once(reading: Generator[float, None, Held]) -> Held:
-    """Do all of the reading."""
-    while True:
-        try:
-            next(reading)
-        except StopIteration as done:
-            held: Held = done.value
-            return held
 
 
 def _zeros(shape: tuple[int, ...], dtype: Any, large: bool) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.correction import Incoming, find_label_pairs, iter_fit_labels, iter_import_labels, iter_read_labels
 from napari_unet.errors import UNetError
 from napari_unet.gui.document import kind_of
+from napari_unet.gui.hints import how_many
 from napari_unet.gui.in_pieces import Clock, changed_in_pieces, how_far, told_how_far, way_back
 from napari_unet.gui.jobs import CANCELLED, Progress
 from napari_unet.gui.layers import label_shape
@@ -205,7 +206,7 @@ class Importing:
         return len(spec.classes) if spec is not None and spec.task == "semantic" else 0
 
     def _ask(self, found: Incoming, name: str, then: Callable[[], None] = lambda: None) -> None:
-        what = f"{found.count} class{'es' * (found.count != 1)}" if self._classes() else _objects(found.count)
+        what = f"{found.count} class{'es' * (found.count != 1)}" if self._classes() else how_many(found.count)
         replaced = f" Truth would replace the {self._session.checked} checked." if self._session.checked else ""
         self._take = partial(self._take_one, found, name, then)
         self._session.say(f"{what} in {name}.")
@@ -349,7 +350,3 @@ def _read_in_job(reading: Reading, message: str, stop: StopFlag) -> Generator[An
 
     yield from told_how_far(steps(), message, stop)
     return found[0] if found else None
-
-
-def _objects(count: int) -> str:
-    return f"{count} object{'s' * (count != 1)}"

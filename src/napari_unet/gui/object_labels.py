@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.correction import ObjectTable, Refill, count_pieces, pieces, refill, stroke, within
+from napari_unet.generators import drained
 from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys
-from napari_unet.gui.held import Held, at_once, read_back
+from napari_unet.gui.held import Held, read_back
 from napari_unet.gui.layers import label_shape, make_labels, make_overlay
 from napari_unet.gui.painting import write_into
 from napari_unet.gui.strokes import StrokeRecorder
@@ -50,7 +51,7 @@ class ObjectLabels(Document):
     def __init__(
         self, image: Image, axes: str, name: str, kind: str, store: Store | None = None, held: Held | None = None
     ) -> None:
-        held = held or at_once(self.read_back(label_shape(image, axes), store))
+        held = held or drained(self.read_back(label_shape(image, axes), store))
         super().__init__(image, axes, kind, store, held)
         self._layer = make_labels(image, axes, f"{name} labels", self._labels)
         self._outline = make_overlay(self._layer, self.status, f"{name} checked", outline_of_status=True)

@@ -13,6 +13,7 @@ import torch
 from napari_unet._version import __version__
 from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Finishing, Score, StepDone
+from napari_unet.generators import drained
 from napari_unet.models import DecoderSpec, Model, ModelSpec
 from napari_unet.prediction import PredictConfig, StoppedError, decode, threads
 from napari_unet.training.config import TrainConfig
@@ -78,7 +79,7 @@ def train(
     checkpoint: str | Path | None = None,
 ) -> Trained:
     """Train a model from scratch; see `iter_train`."""
-    return _drain(iter_train(samples, config, spec=spec, start=start, stop=stop, checkpoint=checkpoint))
+    return drained(iter_train(samples, config, spec=spec, start=start, stop=stop, checkpoint=checkpoint))
 
 
 def fine_tune(
@@ -93,7 +94,7 @@ def fine_tune(
 ) -> Trained:
     """Train a model further on checked voxels; see `iter_fine_tune`."""
     steps = iter_fine_tune(model, samples, config, in_use=in_use, rehearsal=rehearsal, stop=stop, checkpoint=checkpoint)
-    return _drain(steps)
+    return drained(steps)
 
 
 def iter_train(
@@ -295,15 +296,6 @@ def _object_diameter(spec: ModelSpec, samples: Sequence[Annotated], fields: Sequ
         return spec.object_diameter_px
     diameters = [d for f in fields if (d := median_diameter(np.where(f.checked, f.targets.objects, 0))) is not None]
     return float(np.median(diameters)) if diameters else spec.object_diameter_px
-
-
-def _drain(steps: Generator[Event, None, Trained]) -> Trained:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: Trained = done.value
-            return result
 
 
 def _default_spec(samples: Sequence[Annotated]) -> ModelSpec:
