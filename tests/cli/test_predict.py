@@ -304,6 +304,15 @@ def test_labels_of_other_making_are_not_written_over(run: Run, folders: tuple[Pa
     assert read_provenance(truth / "a.tif") is not None
 
 
+def test_files_of_microscopes_that_are_passed_over_are_named(
+    run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path
+) -> None:
+    (folders[0] / "c.nd2").write_text("hello")
+    answer = run("predict", folders[0], "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
+    assert answer.code == 0
+    assert "c.nd2 cannot be read here. Open it in Fiji" in answer.err
+
+
 @pytest.mark.parametrize("out", [None, "labels"])
 def test_labels_of_an_earlier_run_are_no_images(
     run: Run, folders: tuple[Path, Path], tiny_file: Path, out: str | None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSlider, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSlider, QSpinBox, QStyle, QStyleOptionSlider, QWidget
 
 from napari_unet import iter_predict, save_model
 from napari_unet.gui.doctor import Finding
@@ -49,6 +49,14 @@ def slide(user, name, steps):
     slider(user, name).setFocus()
     for _ in range(abs(steps)):
         QTest.keyClick(slider(user, name), key)
+
+
+def grip(handle):
+    """Return where a slider is held."""
+    option = QStyleOptionSlider()
+    handle.initStyleOption(option)
+    parts = QStyle.ComplexControl.CC_Slider, option, QStyle.SubControl.SC_SliderHandle
+    return handle.style().subControlRect(*parts, handle).center()
 
 
 def outlines(user):
@@ -129,6 +137,27 @@ def test_the_objects_of_a_large_view_are_found_in_the_background_and_outlined_th
     user.until(lambda: not rim.data.any())  # none is so sure
     tuning.move(peaks=0.5)
     assert rim.data.any(), "at once now"
+
+
+def test_a_press_on_a_slider_makes_the_layer_before_it_moves(soft):
+    user = soft
+    handle = slider(user, "foreground_threshold")
+    QTest.mousePress(handle, Qt.MouseButton.LeftButton)
+    QTest.mouseRelease(handle, Qt.MouseButton.LeftButton)
+    assert outlines(user) is None, "there are no maps yet"
+    user.segment()
+    before, value = user.labels, handle.value()
+    QTest.mousePress(handle, Qt.MouseButton.LeftButton, pos=grip(handle))
+    rim = outlines(user)
+    assert rim is not None
+    assert not rim.data.any(), "nothing was moved"
+    assert user.viewer.layers.selection.active is user.document.editable
+    slide(user, "foreground_threshold", 1)
+    assert outlines(user) is rim
+    assert rim.data.any()
+    QTest.mouseRelease(handle, Qt.MouseButton.LeftButton, pos=grip(handle))
+    assert handle.value() == value + 1
+    np.testing.assert_array_equal(user.labels > 0, before > 0)
 
 
 def test_the_outline_goes_along_with_the_view(soft):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.errors import ImageError
-from napari_unet.images import image_files, open_image, read_image, write_labels
+from napari_unet.images import image_files, open_image, read_image, say_passed_over, write_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,6 +165,13 @@ def test_folder_of_files_of_a_microscope(tmp_path: Path) -> None:
         image_files([tmp_path])
     with pytest.raises(ImageError, match=r"a\.nd2 cannot be read here"):
         image_files([tmp_path / "*.nd2"])
+    for name in ("b.tif", "c.nd2", "c.ome.tif"):
+        (tmp_path / name).write_text("hello")
+    assert [path.name for path in image_files([tmp_path])] == ["b.tif", "c.ome.tif"]
+    assert say_passed_over([tmp_path]).startswith("a.nd2 cannot be read here"), "of c there is an image"
+    assert not say_passed_over([tmp_path / "*.tif", tmp_path / "a.nd2"]), "a file that is asked for fails"
+    (tmp_path / "d.czi").write_text("hello")
+    assert say_passed_over([tmp_path]).startswith("a.nd2 and 1 more cannot be read here")
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg", "a.bmp"])

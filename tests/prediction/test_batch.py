@@ -17,7 +17,7 @@ from napari_unet import PredictConfig, average_precision, predict
 from napari_unet.correction import refill
 from napari_unet.errors import ConfigError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
-from napari_unet.images import image_files, read_image
+from napari_unet.images import image_files, read_image, read_provenance
 from napari_unet.prediction import Batch, BatchConfig, Checked, Corrections, iter_segment_files, label_paths
 
 if TYPE_CHECKING:
@@ -310,3 +310,36 @@ def test_place_that_cannot_be_written_is_found_before_a_large_image_is_segmented
     assert [one.path for one in result.done] == paths[1:], "the place of one image says nothing of that of another"
     assert "a-labels.ome.tif is there already, and was not made by segmenting" in result.failed[0].message
     assert not any(isinstance(event, TileDone) for event in events[:2])
+
+
+def test_labels_of_another_image_of_the_same_name_are_not_replaced(
+    tmp_path: Path, tiny_model: Callable[..., Model], rng: np.random.Generator
+) -> None:
+    days, out = [tmp_path / "days" / day / "a.tif" for day in ("day1", "day2")], tmp_path / "out"
+    for path in days:
+        path.parent.mkdir(parents=True)
+        tifffile.imwrite(path, rng.integers(0, 255, (30, 40), np.uint8))
+    batch = BatchConfig(output=out)
+    model = tiny_model()
+    _, first = drain(days[:1], model, batch=batch)
+    before = (out / "a.tif").read_bytes()
+    _, second = drain(days[1:], model, batch=batch)
+    message = second.failed[0].message
+    assert "holds the labels of another image of this name" in message
+    assert str(Path("day1", "a.tif")) in message
+    assert (out / "a.tif").read_bytes() == before
+    assert read_provenance(first.done[0].labels)["source"] == "../days/day1/a.tif"
+    # the folder of both is moved, and the image was made anew: it is the same one
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("days", "out"):
+        (tmp_path / name).rename(moved / name)
+    here = moved / "days" / "day1" / "a.tif"
+    tifffile.imwrite(here, rng.integers(0, 255, (31, 40), np.uint8))
+    _, third = drain([here], model, batch=BatchConfig(output=moved / "out"))
+    assert [one.path for one in third.done] == [here]
+    # nobody misses labels of an image that is gone
+    here.unlink()
+    other = moved / "days" / "day2" / "a.tif"
+    _, fourth = drain([other], model, batch=BatchConfig(output=moved / "out"))
+    assert [one.path for one in fourth.done] == [other]

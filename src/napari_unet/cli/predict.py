@@ -76,7 +76,7 @@ def predict(
     the end and does not stop the others; the exit code is 1 then, or 2 if no file could be segmented.
     """
     from napari_unet.correction import corrections_for
-    from napari_unet.images import image_files
+    from napari_unet.images import image_files, say_passed_over
     from napari_unet.models import load_model
     from napari_unet.prediction import BatchConfig, PredictConfig, iter_segment_files, write_measurements
 
@@ -102,6 +102,8 @@ def predict(
     if measure is not None and result.tables:
         write_measurements(measure, result.tables)
     _tell(result, loaded.spec, measure if result.tables else None, as_json)
+    if passed_over := say_passed_over(images):
+        typer.echo(passed_over, err=True)
     if result.failed or result.stopped:
         raise typer.Exit(1 if result.done or result.skipped or result.stopped else 2)
 

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSlider
 from superqt import QCollapsible
 
 from napari_unet.gui.doctor import Finding, examine_device
-from napari_unet.gui.widgets import button, caption, narrow, quiet, row
+from napari_unet.gui.widgets import button, caption, narrow, on_approach, quiet, row
 from napari_unet.gui.worker import Job
 from napari_unet.prediction import DECODING, PredictConfig, available_devices
 
@@ -99,6 +99,7 @@ class SettingsPanel(QCollapsible):
         slider.setRange(lowest, 99)
         slider.setToolTip(self._tips[name])
         slider.valueChanged.connect(lambda value: move(value / 100))
+        on_approach(slider, self._workbench.tuning.prepare)
         return slider
 
     def _chooser(self, name: str, choices: Sequence[str], *, letters: int = 4) -> QComboBox:

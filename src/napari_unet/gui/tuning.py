@@ -106,6 +106,13 @@ class Tuning:
             self._show_rim(divided=foreground is None)
         self._timer.ask()
 
+    def prepare(self) -> None:
+        """Put the layer of the outline in, still empty: a slider is about to move, and that takes napari a while."""
+        maps = self._usable_maps()
+        if self._rim is None and maps is not None and isinstance(maps.document, ObjectDocument):
+            small, step = self._shrunk(maps)
+            self._draw_rim(maps, np.zeros(small.shape[1:], np.uint8), step)
+
     def smallest(self) -> int:
         """Return the fewest voxels of an object that count now."""
         spec = self._workbench.spec

@@ -29,6 +29,7 @@ __all__ = [
     "button",
     "caption",
     "narrow",
+    "on_approach",
     "quiet",
     "row",
     "set_choices",
@@ -99,6 +100,24 @@ class _PassesTheWheelOn(QObject):
         if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
             event.ignore()
             return True
+        return False
+
+
+def on_approach(widget: QWidget, call: Callable[[], None]) -> None:
+    """Call a function when a person is about to use a widget: presses a mouse button on it, or comes to it with Tab."""
+    widget.installEventFilter(_Approached(widget, call))
+
+
+class _Approached(QObject):
+    def __init__(self, widget: QWidget, call: Callable[[], None]) -> None:
+        super().__init__(widget)
+        self._call = call
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802 - Qt's name
+        tabs = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
+        tabbed = event.type() == QEvent.Type.FocusIn and event.reason() in tabs
+        if watched.isEnabled() and (tabbed or event.type() == QEvent.Type.MouseButtonPress):
+            self._call()
         return False
 
 

@@ -12,7 +12,16 @@ from napari_unet.images.axes import (
     label_planes,
     to_canonical,
 )
-from napari_unet.images.io import IMAGE_SUFFIXES, full_stem, image_files, image_stem, layer_axes, open_image, read_image
+from napari_unet.images.io import (
+    IMAGE_SUFFIXES,
+    full_stem,
+    image_files,
+    image_stem,
+    layer_axes,
+    open_image,
+    read_image,
+    say_passed_over,
+)
 from napari_unet.images.labels import read_provenance, write_labels
 from napari_unet.images.naming import LABEL_ENDINGS, is_named_as_labels, label_stems, shared_stem
 from napari_unet.images.normalize import Normalization, measure_normalization
@@ -56,6 +65,7 @@ __all__ = [
     "replace_file",
     "resample_plane",
     "rois_to_labels",
+    "say_passed_over",
     "scaled_length",
     "shared_stem",
     "to_canonical",

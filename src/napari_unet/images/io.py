@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["IMAGE_SUFFIXES", "full_stem", "image_files", "image_stem", "layer_axes", "open_image", "read_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "full_stem",
+    "image_files",
+    "image_stem",
+    "layer_axes",
+    "open_image",
+    "read_image",
+    "say_passed_over",
+]
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
@@ -170,27 +179,47 @@ def image_files(paths: Iterable[str | Path], *, own_labels: bool = False) -> lis
     """
     asked = [Path(path) for path in paths]
     found: list[Path] = []
-    others: list[Path] = []
     for path in asked:
-        if path.is_dir() and not is_zarr(path):
-            inside = list(path.iterdir())
-        elif has_magic(str(path)) and not path.exists():
-            inside = _fitting(path)
-        else:
-            found.append(path)
-            continue
-        found += _images(inside, own_labels)
-        others += sorted(one for one in inside if one.suffix.lower() in _MICROSCOPES)
+        inside = _inside(path)
+        found += [path] if inside is None else _images(inside, own_labels)
     if not found:
-        passed = f"{others[0].name} cannot be read here. {_CONVERT}" if others else ""
-        raise ImageError(
-            f"No images in {', '.join(map(str, asked))}. "
-            + (passed or "Give files, folders or patterns of TIFF, PNG or OME-Zarr.")
-        )
+        others = _passed_over(asked)
+        cure = _cannot_be_read(others) if others else "Give files, folders or patterns of TIFF, PNG or OME-Zarr."
+        raise ImageError(f"No images in {', '.join(map(str, asked))}. {cure}")
     once: dict[tuple[str, str], Path] = {}
     for path in found:
         once.setdefault((os.path.realpath(path.parent), path.name), path)
     return list(once.values())
+
+
+def _passed_over(paths: Iterable[str | Path]) -> list[Path]:
+    inside = [one for path in paths for one in _inside(Path(path)) or ()]
+    there = {(one.parent, image_stem(one)) for one in inside if _is_image(one)}
+    others = (one for one in inside if one.suffix.lower() in _MICROSCOPES and not one.name.startswith("."))
+    return sorted(one for one in others if (one.parent, one.stem) not in there)
+
+
+def say_passed_over(paths: Iterable[str | Path]) -> str:
+    """Return a sentence about the files of microscopes that `image_files` leaves out of folders and patterns.
+
+    It is empty where there are none, or an image of the same name beside each.
+    """
+    others = _passed_over(paths)
+    return _cannot_be_read(others) if others else ""
+
+
+def _cannot_be_read(files: list[Path]) -> str:
+    first, more = files[0].name, len(files) - 1
+    if not more:
+        return f"{first} cannot be read here. {_CONVERT}"
+    return f"{first} and {more} more cannot be read here. {_CONVERT}"
+
+
+def _inside(path: Path) -> list[Path] | None:
+    """Return what is in a folder or fits a pattern; None for a file."""
+    if path.is_dir() and not is_zarr(path):
+        return list(path.iterdir())
+    return _fitting(path) if has_magic(str(path)) and not path.exists() else None
 
 
 def _fitting(pattern: Path) -> list[Path]:

@@ -28,7 +28,16 @@ from napari_unet.models import model_hash
 from napari_unet.prediction.config import PredictConfig
 from napari_unet.prediction.inputs import at_level, axes_of, for_image, identity_of
 from napari_unet.prediction.measurements import Table, measure
-from napari_unet.prediction.outputs import Format, check_target, digest, label_paths, own_labels, rois_path, same_recipe
+from napari_unet.prediction.outputs import (
+    Format,
+    check_target,
+    digest,
+    label_paths,
+    own_labels,
+    rois_path,
+    same_recipe,
+    source_beside,
+)
 from napari_unet.prediction.predict import iter_predict
 
 if TYPE_CHECKING:
@@ -263,7 +272,8 @@ class _Job:
             opened = open_image(self._target)
             labels, axes = opened.data, opened.axes or label_axes(self._axes)
         else:
-            check_target(self._target, made, overwrite=self._batch.overwrite, shared=self._batch.output is not None)
+            shared = self._batch.output is not None
+            check_target(self._target, self._path, made, overwrite=self._batch.overwrite, shared=shared)
             axes = label_axes(self._axes)
             labels, event = yield from self._segment(stop)
         if self._batch.rois and self._model.spec.task == "instances":
@@ -289,7 +299,8 @@ class _Job:
         axes = label_axes(self._axes)
         found = sum(1 for number in _numbers(labels, axes) if number)
         told = {**result.provenance, "corrections": self._corrected()}
-        provenance = {**told, "image": self._path.name, "recipe": self._recipe}
+        source = source_beside(self._target, self._path)
+        provenance = {**told, "image": self._path.name, "source": source, "recipe": self._recipe}
         write_labels(self._target, labels, axes, pixel_size_um=self.image.pixel_size_um, provenance=provenance)
         kept = f"{self._path.name}: what was checked in napari is in it, as it was left."
         notes = (*self.image.notes, *[kept] * (self._checked is not None), *self._advice(found, result.provenance))

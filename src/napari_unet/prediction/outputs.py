@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,9 +17,18 @@ from napari_unet.images import ensure_writable, full_stem, image_stem, read_prov
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
-__all__ = ["Format", "check_target", "digest", "label_paths", "own_labels", "rois_path", "rois_paths", "same_recipe"]
+__all__ = [
+    "Format",
+    "check_target",
+    "digest",
+    "label_paths",
+    "own_labels",
+    "rois_path",
+    "rois_paths",
+    "same_recipe",
+    "source_beside",
+]
 
 Format = Literal["ome-tiff", "ome-zarr"]
 
@@ -71,12 +81,14 @@ def rois_paths(labels: Sequence[Path], folder: Path | None) -> list[Path]:
     return [into / f"{name}-rois.zip" for into, name in chosen]
 
 
-def check_target(target: Path, made: Mapping[str, Any] | None, *, overwrite: bool, shared: bool) -> None:
+def check_target(target: Path, image: Path, made: Mapping[str, Any] | None, *, overwrite: bool, shared: bool) -> None:
     """Say before the work if its result cannot be written, or must not be.
 
     Parameters
     ----------
     target : Path
+    image : Path
+        What it is made of.
     made : mapping or None
         What the file that is there says of its making.
     overwrite : bool
@@ -96,12 +108,32 @@ def check_target(target: Path, made: Mapping[str, Any] | None, *, overwrite: boo
             f"{target} is there already, and was not made by segmenting: it may be work of yours. Move it away, choose "
             "another folder (--output), or write over it (--overwrite)."
         )
+    other = None if overwrite else _source(target, made)
+    if other is not None and other.exists() and not other.samefile(image):
+        raise ImageError(
+            f"{target} holds the labels of another image of this name, {other}. Choose another folder (--output), "
+            "segment both in one run, or write over it (--overwrite)."
+        )
     try:
         ensure_writable(target)
     except ImageError as error:
         if shared and not target.is_dir():
             raise ConfigError(str(error)) from error
         raise
+
+
+def source_beside(target: Path, image: Path) -> str:
+    """Return how to get from labels to their image, which still holds where both are moved together."""
+    try:
+        return Path(os.path.relpath(os.path.realpath(image), os.path.realpath(target.parent))).as_posix()
+    except ValueError:  # on another drive
+        return image.resolve().as_posix()
+
+
+def _source(target: Path, made: Mapping[str, Any] | None) -> Path | None:
+    """Return the image that labels say they were made of."""
+    told = (made or {}).get("source")
+    return Path(os.path.realpath(target.parent), told) if isinstance(told, str) else None
 
 
 def _is_own(provenance: Mapping[str, Any] | None) -> bool:
