@@ -8,8 +8,8 @@ painted, a move of the mouse every 16 ms; and both again while a training runs i
 Prints median, 99th percentile and longest gap in ms, and the 99th percentile against the same without training. What
 the window costs by itself is told by the same strokes on a plain labels layer, which only napari knows of. Then, the
 whole image in view, the time from a move of the slider of the foreground threshold to the outline at the moved
-threshold (the layer is made when a mouse button is pressed on the slider), and the time from a move of the mouse to the outline of *Propose* on the
-screen: by the clock, and of a core, beside that of the same canvas drawn anew by itself.
+threshold (the layer is made when a mouse button is pressed on the slider), and the time from a move of the mouse to the
+outline of *Propose* on the screen: by the clock, and of a core, beside that of the same canvas drawn anew by itself.
 
 With --outline or --propose only that is measured.
 """

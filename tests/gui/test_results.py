@@ -102,6 +102,17 @@ def test_the_model_as_a_file(user, library, pick, tmp_path):
     assert user.session.problem
 
 
+def test_labels_of_a_movie_keep_the_time_between_frames(start, discs, pick, tmp_path):
+    tifffile.imwrite(tmp_path / "movie.ome.tif", discs(2), metadata={"axes": "TYX", "TimeIncrement": 90})
+    user = start()
+    user.viewer.open(str(tmp_path / "movie.ome.tif"), plugin="napari")
+    user.segment()
+    pick(tmp_path / "a.ome.tif")
+    choose_export(user, "Labels as OME-TIFF")
+    written = open_image(tmp_path / "a.ome.tif")
+    assert (written.axes, written.frame_interval_s) == ("TYX", 90)
+
+
 def test_labels_outlines_and_tables_as_files(start, discs, pick, tmp_path):
     user = start(discs(2), scale=(2.0, 0.5, 0.5), units=("um",) * 3)
     user.segment()

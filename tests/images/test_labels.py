@@ -37,11 +37,13 @@ def test_labels_come_back_with_axes_sizes_and_provenance(tmp_path: Path, suffix:
         "XZTY",
         pixel_size_um=SIZES,
         provenance=MADE,
+        frame_interval_s=90.0,
         version=version,
     )
     opened = open_image(path)
     assert opened.axes == "TZYX"
     assert opened.pixel_size_um == SIZES
+    assert opened.frame_interval_s == 90
     assert opened.data.dtype == np.uint16
     np.testing.assert_array_equal(np.asarray(opened.data), labels)
     assert read_provenance(path) == MADE

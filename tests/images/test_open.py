@@ -421,3 +421,31 @@ def test_folders_patterns_and_zarr_are_found(tmp_path: Path) -> None:
     assert [path.name for path in image_files([tmp_path / "**" / "*.tif"])] == ["a.tif", "d.tif"]
     assert image_files([tmp_path / "c.ome.zarr"]) == [tmp_path / "c.ome.zarr"]
     assert [image_stem(name) for name in ("a.ome.tif", "b.c.zarr", ".ome.tif")] == ["a", "b.c", ".ome"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({"TimeIncrement": 2.5, "TimeIncrementUnit": "min"}, 150),
+        ({"TimeIncrement": 40}, 40),
+        ({"TimeIncrement": 0}, None),
+        ({}, None),
+    ],
+)
+def test_time_between_frames_of_an_ome_tiff(tmp_path: Path, metadata: dict[str, Any], expected: float | None) -> None:
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels(3, 6, 7), metadata={"axes": "TYX", **metadata})
+    assert open_image(tmp_path / "a.ome.tif").frame_interval_s == expected
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({"finterval": 5.0}, 5),
+        ({"finterval": 2, "tunit": "min"}, 120),
+        ({"finterval": 2, "tunit": "frame"}, None),
+        ({}, None),
+    ],
+)
+def test_time_between_frames_of_imagej(tmp_path: Path, metadata: dict[str, Any], expected: float | None) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", pixels(3, 6, 7), imagej=True, metadata={"axes": "TYX", **metadata})
+    assert open_image(tmp_path / "a.tif").frame_interval_s == expected

@@ -17,7 +17,7 @@ from napari_unet import PredictConfig, average_precision, predict
 from napari_unet.correction import refill
 from napari_unet.errors import ConfigError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
-from napari_unet.images import image_files, read_image, read_provenance
+from napari_unet.images import image_files, open_image, read_image, read_provenance
 from napari_unet.prediction import Batch, BatchConfig, Checked, Corrections, iter_segment_files, label_paths
 
 if TYPE_CHECKING:
@@ -343,3 +343,14 @@ def test_labels_of_another_image_of_the_same_name_are_not_replaced(
     other = moved / "days" / "day2" / "a.tif"
     _, fourth = drain([other], model, batch=BatchConfig(output=moved / "out"))
     assert [one.path for one in fourth.done] == [other]
+
+
+@pytest.mark.parametrize("kind", ["ome-tiff", "ome-zarr"])
+def test_labels_of_a_movie_tell_the_time_between_frames(
+    tmp_path: Path, tiny_model: Callable[..., Model], rng: np.random.Generator, kind: Any
+) -> None:
+    told = {"axes": "TYX", "TimeIncrement": 5, "TimeIncrementUnit": "min", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(tmp_path / "movie.ome.tif", rng.integers(0, 255, (2, 30, 40), np.uint8), metadata=told)
+    _, result = drain([tmp_path / "movie.ome.tif"], tiny_model(), batch=BatchConfig(format=kind))
+    labels = open_image(result.done[0].labels)
+    assert (labels.axes, labels.frame_interval_s, labels.pixel_size_um) == ("TYX", 300, {"Y": 0.5, "X": 0.5})

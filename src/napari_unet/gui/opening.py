@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,8 +135,9 @@ def open_layers(
     why = opened.axes_why if guess is None else guess.why
     sizes = opened.pixel_size_um
     known = Origin(
-        axes, why, guess is None or guess.sure, sizes, opened.channel_names, str(path), level, len(opened.levels)
-    )
+        axes, why, guess is None or guess.sure, sizes, opened.channel_names, str(path), level, len(opened.levels),
+        frame_interval_s=opened.frame_interval_s,
+    )  # fmt: skip
     notes = opened.notes + ((guess.why,) if guess is not None and not guess.sure else ())
     if "S" in axes and axes.endswith("YXS"):
         letters = label_axes(axes)
@@ -198,6 +200,5 @@ def _add_channels(viewer: Any, data: Any, known: Origin, name: str, in_space: di
     why = known.why if letters == known.axes else f"{letters}: one channel of {known.axes}."
     for number, layer in enumerate(layers):
         channel = number if len(channels) > 1 else known.channel
-        one = Origin(letters, why, known.sure, known.pixel_size_um, (), known.path, known.level, known.levels, channel)
-        remember(layer, one)
+        remember(layer, replace(known, axes=letters, why=why, channels=(), channel=channel))
     return list(layers)

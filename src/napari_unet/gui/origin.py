@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,8 @@ class Origin:
         Resolution of a pyramid that it is, and how many there are.
     channel : int or None
         Which channel of its file it is; None: all of them.
+    frame_interval_s : float or None
+        Seconds from one frame to the next; None where that is unknown.
     """
 
     axes: str
@@ -61,6 +63,7 @@ class Origin:
     level: int = 0
     levels: int = 1
     channel: int | None = None
+    frame_interval_s: float | None = None
 
 
 def origin_of(layer: Image) -> Origin:
@@ -96,7 +99,8 @@ def set_axes(layer: Image, axes: str) -> None:
     known = origin_of(layer)
     if known.axes != axes:
         size = _pixel_size(layer, axes)
-        remember(layer, Origin(axes, f"{axes}: as you chose.", True, size, known.channels, known.path))
+        one = Origin(axes, f"{axes}: as you chose.", True, size, known.channels, known.path)
+        remember(layer, replace(one, frame_interval_s=known.frame_interval_s))
 
 
 def axes_choices(layer: Image) -> tuple[str, ...]:
@@ -147,7 +151,8 @@ def _told_by_file(layer: Image) -> Origin | None:
     if not found.sure or level is None:
         return None
     size = dict(level.pixel_size_um) or _pixel_size(layer, found.axes)
-    return Origin(found.axes, found.why, True, size, _channel_names(opened, found.axes), str(path))
+    names, interval = _channel_names(opened, found.axes), opened.frame_interval_s
+    return Origin(found.axes, found.why, True, size, names, str(path), frame_interval_s=interval)
 
 
 def _channel_names(opened: OpenedImage, axes: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from napari_unet.models import save_model
 from napari_unet.prediction import BatchConfig, iter_segment_files, measure, write_measurements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
     from threading import Event as StopFlag
 
     from numpy.typing import NDArray
@@ -254,9 +254,16 @@ class Results:
         self._start(f"Writing {Path(path).name}...", work, lambda _: self._session.say(f"Written: {path}"))
 
     def _write_labels(self, path: str, labels: Any, axes: str, document: Document) -> Callable[[], Any]:
-        sizes: Mapping[str, float] = origin_of(document.image).pixel_size_um
+        known = origin_of(document.image)
         provenance = {**self._workbench.segmenting.provenance(document), "image": document.image.name}
-        return lambda: write_labels(path, labels, axes, pixel_size_um=sizes, provenance=provenance)
+        return lambda: write_labels(
+            path,
+            labels,
+            axes,
+            pixel_size_um=known.pixel_size_um,
+            provenance=provenance,
+            frame_interval_s=known.frame_interval_s,
+        )
 
     def _write_table(self, path: str, document: Document) -> Callable[[], Any]:
         table = self._measuring(document)

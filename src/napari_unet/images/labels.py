@@ -36,6 +36,7 @@ def write_labels(
     *,
     pixel_size_um: Mapping[str, float] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    frame_interval_s: float | None = None,
     version: Literal["0.4", "0.5"] = "0.4",
 ) -> Path:
     """Write labels as a compressed OME-TIFF or, where the name ends in ``.zarr``, as OME-Zarr.
@@ -56,6 +57,8 @@ def write_labels(
     provenance : mapping, optional
         How they were made, as JSON can hold it: the description of the OME-TIFF, an attribute of the OME-Zarr.
         `read_provenance` reads it back.
+    frame_interval_s : float, optional
+        Seconds from one frame to the next, where that is known.
     version : {"0.4", "0.5"}
         Of OME-Zarr. The default, 0.4, is read by more programs.
 
@@ -68,6 +71,8 @@ def write_labels(
     highest = max((int(plane.max(initial=0)) for _, plane in label_planes(labels, axes)), default=0)
     dtype = np.dtype(np.uint16 if highest < 2**16 else np.uint32)
     sizes = {letter: float(size) for letter, size in (pixel_size_um or {}).items()}
+    if frame_interval_s and "T" in axes:
+        sizes["T"] = float(frame_interval_s)
     with written_at_once(path) as temporary:
         if path.suffix.lower() == ".zarr":
             _write_zarr(temporary, labels, axes, dtype, sizes, provenance, version)
@@ -108,7 +113,10 @@ def _write_tiff(
     shape = tuple(labels.shape[axes.index(letter)] for letter in order)
     metadata: dict[str, Any] = {"axes": order}
     for letter, size in sizes.items():
-        metadata |= {f"PhysicalSize{letter}": size, f"PhysicalSize{letter}Unit": "µm"}
+        if letter == "T":
+            metadata |= {"TimeIncrement": size, "TimeIncrementUnit": "s"}
+        else:
+            metadata |= {f"PhysicalSize{letter}": size, f"PhysicalSize{letter}Unit": "µm"}
     if provenance is not None:
         metadata["Description"] = json.dumps(provenance)
     tags: dict[str, Any] = {}
@@ -175,8 +183,9 @@ def _write_zarr(
 def _multiscales(name: str, order: str, sizes: Mapping[str, float], version: str) -> dict[str, Any]:
     described = []
     for letter in order:
-        axis = {"name": letter.lower(), "type": "time" if letter == "T" else "space"}
-        described.append(axis | ({"unit": "micrometer"} if letter in sizes else {}))
+        kind, unit = ("time", "second") if letter == "T" else ("space", "micrometer")
+        axis = {"name": letter.lower(), "type": kind}
+        described.append(axis | ({"unit": unit} if letter in sizes else {}))
     scale = {"type": "scale", "scale": [sizes.get(letter, 1.0) for letter in order]}
     own = {"version": version} if version == "0.4" else {}
     multiscale = {

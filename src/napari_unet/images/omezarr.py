@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import ImageError
 from napari_unet.images.lazy import lazy_array
-from napari_unet.images.opened import Level, OpenedImage, micrometres
+from napari_unet.images.opened import Level, OpenedImage, micrometres, seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +93,7 @@ def _multiscale(group: Any, told: dict[str, Any], path: Path, name: str, level: 
         level,
         (path,),
         tuple(notes),
+        seconds(sizes[0].get("T"), units.get("T")),
     )
 
 

@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
     from napari_unet.images.axes import AxesGuess
 
-__all__ = ["Level", "OpenedImage", "micrometres", "nearest_level"]
+__all__ = ["Level", "OpenedImage", "micrometres", "nearest_level", "seconds"]
 
 _PER_UNIT = {
     "pm": 1e-6, "picometer": 1e-6, "å": 1e-4, "angstrom": 1e-4, "nm": 1e-3, "nanometer": 1e-3,
     "um": 1.0, "µm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
     "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "m": 1e6, "meter": 1e6, "inch": 25400.0, "in": 25400.0,
+}  # fmt: skip
+
+_SECONDS = {
+    "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0,
+    "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
 }  # fmt: skip
 
 
@@ -66,6 +71,8 @@ class OpenedImage:
         Files that the pixels lie in; more than one where an OME-TIFF is spread over several.
     notes : tuple of str
         What was chosen where the file left a choice.
+    frame_interval_s : float or None
+        Seconds from one frame to the next; None where the file does not tell.
     """
 
     data: Any
@@ -78,6 +85,7 @@ class OpenedImage:
     level: int = 0
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    frame_interval_s: float | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,11 +112,27 @@ def micrometres(value: Any, unit: str | None) -> float | None:
     0.25
     """
     word = (unit or "").strip().lower().replace("\\u00b5", "µ").replace("μ", "µ").replace("metre", "meter")
+    return _measured(value, _PER_UNIT.get(word))
+
+
+def seconds(value: Any, unit: str | None) -> float | None:
+    """Return a time in seconds; None where it is no time or its unit is none.
+
+    Examples
+    --------
+    >>> seconds(5, "minutes")
+    300.0
+    """
+    word = (unit or "").strip().lower()
+    return _measured(value, _SECONDS.get(word, _SECONDS.get(word.removesuffix("s"))))
+
+
+def _measured(value: Any, per_unit: float | None) -> float | None:
     try:
-        length = float(value) * _PER_UNIT[word]
-    except (KeyError, TypeError, ValueError):
+        size = float(value) * (per_unit or 0)
+    except (TypeError, ValueError):
         return None
-    return float(f"{length:.12g}") if 0 < length < 1e9 else None
+    return float(f"{size:.12g}") if 0 < size < 1e9 else None
 
 
 def nearest_level(levels: Sequence[Level], object_px: float | None, model_px: float | None) -> int:

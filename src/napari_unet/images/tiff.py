@@ -14,12 +14,15 @@ import tifffile
 
 from napari_unet.errors import ImageError
 from napari_unet.images.lazy import lazy_array
-from napari_unet.images.opened import Level, OpenedImage, micrometres
+from napari_unet.images.opened import Level, OpenedImage, micrometres, seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["open_tiff"]
+
+_Told = tuple[dict[str, float], tuple[str, ...], float | None]
+"""Micrometres per voxel, names of the channels, seconds between frames."""
 
 _LARGE_PAGE = 2**28
 """Bytes above which a page is read in strips; below, whole pages decode much faster."""
@@ -44,7 +47,7 @@ def open_tiff(path: Path, name: str, level: int = 0) -> OpenedImage:
         file.close()
         raise
     axes, why = _axes(file, series, path)
-    size, channels = _metadata(file, series)
+    size, channels, interval = _metadata(file, series)
     levels = tuple(_level(one.shape, series.shape, axes, size) for one in series.levels)
     notes = []
     if len(file.series) > 1:
@@ -54,7 +57,7 @@ def open_tiff(path: Path, name: str, level: int = 0) -> OpenedImage:
         )
     if series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
         notes.append(f"{path.name}: its colour table is left out, the numbers behind the colours are read.")
-    return OpenedImage(data, axes, why, path, name, channels, levels, level, files, tuple(notes))
+    return OpenedImage(data, axes, why, path, name, channels, levels, level, files, tuple(notes), interval)
 
 
 class _Pages:
@@ -174,7 +177,7 @@ def _axes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) 
     return None, "The file does not tell its axes."
 
 
-def _metadata(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[dict[str, float], tuple[str, ...]]:
+def _metadata(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _Told:
     if series.kind == "ome" and file.ome_metadata:
         return _ome(file.ome_metadata, series.name)
     if file.is_imagej:
@@ -183,8 +186,8 @@ def _metadata(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple
     if "ResolutionUnit" in tags and tags["ResolutionUnit"].value == _CENTIMETRE:
         # dots per inch are a printer's default, and so is anything coarser than a microscope sees
         sizes = {letter: _resolution(tags, f"{letter}Resolution", "cm") for letter in "YX"}
-        return {letter: size for letter, size in sizes.items() if size is not None and size < 100}, ()
-    return {}, ()
+        return {letter: size for letter, size in sizes.items() if size is not None and size < 100}, (), None
+    return {}, (), None
 
 
 def _resolution(tags: Any, name: str, unit: str | None) -> float | None:
@@ -192,7 +195,7 @@ def _resolution(tags: Any, name: str, unit: str | None) -> float | None:
     return micrometres(length / pixels, unit) if pixels else None
 
 
-def _imagej(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[dict[str, float], tuple[str, ...]]:
+def _imagej(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _Told:
     told = file.imagej_metadata or {}
     unit, tags = told.get("unit"), series.keyframe.tags
     sizes = {
@@ -202,25 +205,27 @@ def _imagej(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[d
     count = told.get("channels", 1)
     labels = told.get("Labels") or []
     names = tuple(str(label) for label in labels[:count]) if count > 1 and len(set(labels[:count])) == count else ()
-    return {letter: size for letter, size in sizes.items() if size is not None}, names
+    interval = seconds(told.get("finterval"), str(told.get("tunit", "sec")))
+    return {letter: size for letter, size in sizes.items() if size is not None}, names, interval
 
 
-def _ome(document: str, name: str) -> tuple[dict[str, float], tuple[str, ...]]:
+def _ome(document: str, name: str) -> _Told:
     try:
         images = ElementTree.fromstring(document).findall("{*}Image")
     except ElementTree.ParseError:
-        return {}, ()
+        return {}, (), None
     image = next((image for image in images if image.get("Name") == name), images[0] if images else None)
     pixels = None if image is None else image.find("{*}Pixels")
     if pixels is None:
-        return {}, ()
+        return {}, (), None
     sizes = {
         letter: micrometres(pixels.get(f"PhysicalSize{letter}"), pixels.get(f"PhysicalSize{letter}Unit", "µm"))
         for letter in "ZYX"
     }
     names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
     known = {letter: size for letter, size in sizes.items() if size is not None}
-    return known, tuple(names) if all(names) else ()
+    interval = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
+    return known, tuple(names) if all(names) else (), interval
 
 
 def _level(shape: tuple[int, ...], full: tuple[int, ...], axes: str | None, size: dict[str, float]) -> Level:

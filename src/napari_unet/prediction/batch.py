@@ -301,7 +301,14 @@ class _Job:
         told = {**result.provenance, "corrections": self._corrected()}
         source = source_beside(self._target, self._path)
         provenance = {**told, "image": self._path.name, "source": source, "recipe": self._recipe}
-        write_labels(self._target, labels, axes, pixel_size_um=self.image.pixel_size_um, provenance=provenance)
+        write_labels(
+            self._target,
+            labels,
+            axes,
+            pixel_size_um=self.image.pixel_size_um,
+            provenance=provenance,
+            frame_interval_s=self.image.frame_interval_s,
+        )
         kept = f"{self._path.name}: what was checked in napari is in it, as it was left."
         notes = (*self.image.notes, *[kept] * (self._checked is not None), *self._advice(found, result.provenance))
         return labels, FileDone(self._path, self._target, found, told, notes)
