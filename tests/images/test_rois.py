@@ -54,6 +54,13 @@ def test_holes_and_parts_are_one_roi() -> None:
     np.testing.assert_array_equal(rois_to_labels([again], (30, 30), "YX"), labels)
 
 
+def test_numbers_below_1_are_no_objects() -> None:
+    labels = np.full((9, 9), -1)
+    labels[0:3] = 0
+    labels[4:7, 4:7] = 5
+    assert [roi.name for roi in labels_to_rois(labels, "YX")] == ["5"]
+
+
 def test_far_away_coordinates() -> None:
     wide = np.zeros((4, 70_000), np.int32)
     wide[1:3, 40_000:40_010], wide[1:3, 69_990:70_000] = 1, 2

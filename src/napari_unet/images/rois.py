@@ -34,13 +34,14 @@ def labels_to_rois(labels: Any, axes: str) -> Iterator[ImagejRoi]:
     Parameters
     ----------
     labels : array of integers
+        What is below 1 is no object.
     axes : str
         Its axes, letters of ``TZYX``.
     """
     for (t, z), plane in label_planes(labels, axes):
         position = {letter: n for letter, n in (("t", t), ("z", z)) if letter.upper() in axes}
         suffix = "".join(f"_{letter}{n + 1}" for letter, n in position.items())
-        numbers, compact = np.unique(plane, return_inverse=True)
+        numbers, compact = np.unique(np.maximum(plane, 0), return_inverse=True)
         if numbers.size and numbers[0] != 0:
             compact, numbers = compact + 1, np.concatenate([[0], numbers])
         for number, box in enumerate(ndi.find_objects(compact.reshape(plane.shape)), start=1):
