@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from napari_unet.correction import read_corrections
     from napari_unet.errors import UNetError
     from napari_unet.images import open_image, read_rois, rois_to_labels, write_labels, write_rois
-    from napari_unet.models import ClassSpec, DecoderSpec, Model, ModelSpec, NetworkSpec, load_model, save_model
+    from napari_unet.models import (
+        ClassSpec,
+        DecoderSpec,
+        Model,
+        ModelSpec,
+        NetworkSpec,
+        inverted,
+        load_model,
+        save_model,
+    )
     from napari_unet.network import UNet
     from napari_unet.prediction import (
         BatchConfig,
@@ -43,7 +52,7 @@ _HOMES = {
     "correction": ["read_corrections"],
     "errors": ["UNetError"],
     "images": ["open_image", "read_rois", "rois_to_labels", "write_labels", "write_rois"],
-    "models": ["ClassSpec", "DecoderSpec", "Model", "ModelSpec", "NetworkSpec", "load_model", "save_model"],
+    "models": ["ClassSpec", "DecoderSpec", "Model", "ModelSpec", "NetworkSpec", "inverted", "load_model", "save_model"],
     "network": ["UNet"],
     "prediction": [
         "BatchConfig",
@@ -90,6 +99,7 @@ __all__ = [
     "average_precision",
     "border_weights",
     "fine_tune",
+    "inverted",
     "iou",
     "iter_fine_tune",
     "iter_predict",

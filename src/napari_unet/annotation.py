@@ -88,3 +88,12 @@ class Annotated:
             raise AnnotationError(
                 f"{self.name}: the status has the shape {np.shape(self.status)} but the labels have {expected}."
             )
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names for the channels that a new model of such images reads: all of them, but no transparency."""
+        letter = next((letter for letter in self.axes if letter in "CS"), None)
+        count = self.image.shape[self.axes.index(letter)] if letter else 1
+        if letter == "S" and count > 2:
+            return ("red", "green", "blue")
+        return ("image",) if count == 1 or letter == "S" else tuple(f"channel {n}" for n in range(count))

@@ -180,6 +180,21 @@ def test_fine_tune_goes_on_from_a_model(run: Run, folders: tuple[Path, Path], di
     assert tuned.spec.network.features == (8, 12, 16)
 
 
+def test_fine_tune_on_objects_that_are_dark_instead_of_bright(
+    run: Run, folders: tuple[Path, Path], discs_file: Path, tmp_path: Path
+) -> None:
+    images, labels = folders
+    for path in images.iterdir():
+        pixels = tifffile.imread(path)
+        tifffile.imwrite(path, pixels.max() - pixels)
+    before = load_model_file(discs_file).spec
+    answer = run("fine-tune", images, labels, "-m", discs_file, "-o", tmp_path / "dark", "--dark", *QUICK)
+    assert answer.code == 0, answer.err
+    tuned = tmp_path / "dark.safetensors"
+    assert load_model_file(tuned).spec.percentiles == before.percentiles[::-1]
+    assert run("predict", images / "a.tif", "-m", tuned, "-o", tmp_path / "out", "--json").json["files"][0]["objects"]
+
+
 def test_fine_tune_needs_a_model_that_is_there(run: Run, folders: tuple[Path, Path], tmp_path: Path) -> None:
     answer = run("fine-tune", *folders, "-m", "nothing", "-o", tmp_path / "m", *QUICK)
     assert "no model 'nothing'" in answer.error

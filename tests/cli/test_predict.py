@@ -57,15 +57,17 @@ def test_predict_tells_the_bad_files_and_does_the_others(
 ) -> None:
     images, _ = folders
     (images / "broken.tif").write_bytes((images / "a.tif").read_bytes()[:3000])
-    imageio.imwrite(images / "colour.png", np.zeros((20, 20, 3), np.uint8))
+    tifffile.imwrite(
+        images / "three.tif", np.zeros((3, 20, 20), np.uint8), photometric="minisblack", metadata={"axes": "CYX"}
+    )
     command = ("predict", images, images / "missing.tif", "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
     answer = run(*command)
     assert answer.code == 1
     assert answer.out.count(" -> ") == 2
     told = {line.split(":")[0].rpartition("/")[2]: line for line in answer.err.splitlines()}
-    assert set(told) == {"broken.tif", "colour.png", "missing.tif"}
+    assert set(told) == {"broken.tif", "three.tif", "missing.tif"}
     assert "broken.tif was cut off" in told["broken.tif"]
-    assert "3 channels" in told["colour.png"]
+    assert "3 channels" in told["three.tif"]
     assert "no image" in told["missing.tif"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
 
@@ -130,6 +132,15 @@ def test_predict_says_once_that_volumes_are_blended_unless_told_to_be_exact(
 def test_predict_chooses_channels(run: Run, tiny_file: Path, tmp_path: Path, rng: np.random.Generator) -> None:
     imageio.imwrite(tmp_path / "c.png", rng.integers(0, 255, (24, 24, 3), np.uint8))
     command = ("predict", tmp_path / "c.png", "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
+    assert run(*command).code == 0, "the brightness"
+    assert run(*command, "--channel", 1).code == 0
+    tifffile.imwrite(
+        tmp_path / "c.tif",
+        rng.integers(0, 255, (3, 24, 24), np.uint8),
+        photometric="minisblack",
+        metadata={"axes": "CYX"},
+    )
+    command = ("predict", tmp_path / "c.tif", "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu", "--overwrite")
     assert run(*command).code == 2
     assert run(*command, "--channel", 1).code == 0
 

@@ -127,6 +127,19 @@ def test_channels_that_were_corrected_on_their_own_are_seen(tmp_path):
         list(project.samples(spatial_dims=2, channels=[2]))
 
 
+def test_of_colours_a_model_of_one_channel_sees_the_brightness(tmp_path):
+    pixels = write(tmp_path, "stained.tif", (60, 70, 3), photometric="rgb", metadata={"axes": "YXS"})
+    check_a_corner(tmp_path / "stained.tif", "YXS")
+    project = Project(tmp_path)
+    (grey,) = project.samples(spatial_dims=2, margin=10, in_channels=1)
+    np.testing.assert_allclose(np.squeeze(grey.image), pixels[:25, :26].mean(-1), rtol=1e-6)
+    assert len(grey.intensity_range[0]) == 1
+    (colours,) = project.samples(spatial_dims=2, margin=10, in_channels=3)
+    np.testing.assert_array_equal(np.squeeze(colours.image), np.moveaxis(pixels, -1, 0)[:, :25, :26])
+    (red,) = project.samples(spatial_dims=2, margin=10, in_channels=1, channels=[0])
+    np.testing.assert_array_equal(np.squeeze(red.image), pixels[:25, :26, 0])
+
+
 def test_a_coarser_level_that_was_corrected_is_seen(tmp_path):
     import zarr
 

@@ -155,12 +155,32 @@ def test_a_channel_of_the_image_feeds_the_model(start, discs):
     np.testing.assert_array_equal(np.squeeze(sample.image), dark)
 
 
+def test_a_model_of_one_channel_sees_the_brightness_of_colours(start, discs):
+    # each third of it is bright in another colour
+    third = np.arange(64)[None] // 22
+    colours = np.stack([np.where(third == n, discs() // 5, 0) for n in range(3)], -1).astype(np.uint8)
+    user = start(colours, rgb=True)
+    assert user.offers("input_image") == ["img: grey", "img: red", "img: green", "img: blue"]
+    assert user.combo("input_image").currentText() == "img: grey"
+    user.choose("input_image", "img: red")
+    user.segment()
+    found = user.labels > 0
+    assert found[:, :22].any()
+    assert not found[:, 30:].any()
+    user.choose("input_image", "img: grey")
+    user.segment()
+    assert all((user.labels > 0)[:, n * 22 : (n + 1) * 22].any() for n in range(3))
+    user.press("complete")
+    sample = user.document.snapshot(user.panel.workbench.spec)[0][0]
+    np.testing.assert_allclose(np.squeeze(sample.image), colours.mean(-1), rtol=1e-6)
+
+
 def test_a_new_model_sees_the_colours_of_an_image(start, discs, library, trainings):
     colours = np.stack([discs(), discs() // 2, discs() * 0 + 300], -1).clip(0, 1100) // 5
     user = start(colours.astype(np.uint8), rgb=True, zoom=False)
     user.look_at(slice(0, 64), slice(0, 64))
     user.choose("model", "New model...")
-    assert user.offers("new_channels") == ["one of them", "all 3: red, green, blue"]
+    assert user.offers("new_channels") == ["their brightness", "all 3: red, green, blue"]
     assert user.combo("new_channels").currentText().startswith("all 3")
     user.write("new_name", "stained")
     user.press("create")
@@ -181,7 +201,7 @@ def test_a_new_model_sees_the_colours_of_an_image(start, discs, library, trainin
     assert user.panel.workbench.model.spec.in_channels == 3
     # one that sees a single channel, and one of an image that has no more
     user.choose("model", "New model...")
-    user.choose("new_channels", "one of them")
+    user.choose("new_channels", "their brightness")
     user.write("new_name", "red alone")
     user.press("create")
     assert user.panel.workbench.spec.in_channels == 1
@@ -195,7 +215,7 @@ def test_channels_of_one_name_are_told_apart(start, discs):
     user = start(np.stack([discs(), discs() // 2]), axis_labels=("c", "y", "x"))
     layer = user.viewer.layers["img"]
     remember(layer, replace(origin_of(layer), channels=("DAPI", "DAPI")))
-    assert user.panel.workbench.inputs.offers() == ["img: DAPI (1)", "img: DAPI (2)"]
+    assert user.panel.workbench.inputs.offers(user.panel.workbench.spec) == ["img: DAPI (1)", "img: DAPI (2)"]
 
 
 def test_two_layers_feed_a_model_of_two_inputs(start, discs, library):

@@ -151,3 +151,15 @@ def test_type_without_order_is_refused(dtype: Any) -> None:
 def test_empty_image_is_refused() -> None:
     with pytest.raises(ImageError, match="empty"):
         measure_normalization(np.zeros((1, 1, 1, 0, 4)))
+
+
+def test_the_larger_percentile_first_turns_intensities_over(rng: np.random.Generator) -> None:
+    image = rng.normal(1000, 50, (1, 1, 1, 100, 100))
+    usual, over = (measure_normalization(image, ends) for ends in ((5, 95), (95, 5)))
+    np.testing.assert_allclose(over.apply(image[0]), 1 - usual.apply(image[0]), atol=1e-6)
+    assert not over.is_constant
+    # a few dark spots on an even ground
+    spots = np.full((1, 1, 1, 100, 100), 7)
+    spots[..., :3, :3] = 2
+    assert measure_normalization(spots, (99.8, 1)) == Normalization((7.0,), (2.0,))
+    assert measure_normalization(np.full_like(spots, 7), (99.8, 1)).is_constant

@@ -11,6 +11,7 @@ import dask.array
 import numpy as np
 import pytest
 import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -19,8 +20,8 @@ from scipy import ndimage as ndi
 from napari_unet import Model, ModelSpec, PredictConfig, Prediction, Trained, iter_predict, predict
 from napari_unet.errors import ConfigError, ImageError, PredictionError
 from napari_unet.events import TileDone
-from napari_unet.images import Rescaled, measure_normalization, resample_plane
-from napari_unet.models import ClassSpec
+from napari_unet.images import Normalization, Rescaled, measure_normalization, resample_plane
+from napari_unet.models import ClassSpec, inverted, model_hash
 from napari_unet.prediction import activate
 
 if TYPE_CHECKING:
@@ -121,9 +122,53 @@ def test_bare_stack_asks_for_its_axes(model: Model) -> None:
         predict(np.zeros((3, 8, 8)), model, config=CPU)
 
 
-def test_colours_into_a_model_of_one_channel_say_what_to_do(model: Model) -> None:
+@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
+@pytest.mark.parametrize("colours", [3, 4])
+def test_a_model_of_one_channel_sees_the_brightness_of_colours(
+    model: Model, rng: np.random.Generator, kind: str, colours: int
+) -> None:
+    picture = rng.integers(0, 255, (2, 40, 50, colours), np.uint8)
+    stored: Any = {
+        "numpy": lambda: picture,
+        "dask": lambda: da.from_array(picture, chunks=(1, 16, 50, 2)),
+        "zarr": lambda: zarr.create_array({}, data=picture, chunks=(1, 16, 16, colours)),
+    }[kind]()
+    grey = predict(picture[..., :3].mean(-1, dtype=np.float32), model, axes="ZYX", config=CPU, return_maps=True)
+    found = predict(stored, model, axes="ZYXS", config=CPU, return_maps=True)
+    np.testing.assert_array_equal(found.labels, grey.labels)
+    np.testing.assert_allclose(found.maps, grey.maps, atol=1e-6)
+    red = predict(stored, model, axes="ZYXS", config=CPU.model_copy(update={"channels": (0,)}), return_maps=True)
+    alone = predict(picture[..., 0], model, axes="ZYX", config=CPU, return_maps=True)
+    np.testing.assert_array_equal(red.maps, alone.maps)
+
+
+def test_a_model_of_three_channels_takes_no_transparency(tiny_model: Make, rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 255, (24, 30, 4), np.uint8)
+    model = tiny_model(channels=("red", "green", "blue"))
+    both = (picture, picture[..., :3])
+    found, without = (predict(one, model, axes="YXS", config=CPU, return_maps=True).maps for one in both)
+    np.testing.assert_array_equal(found, without)
+
+
+def test_channels_that_do_not_fit_say_what_to_do(model: Model, tiny_model: Make) -> None:
     with pytest.raises(ImageError, match=r"has 3 channels but the model 'tiny' takes 1 \(image\)\. Choose"):
-        predict(np.zeros((8, 8, 3), np.uint8), model, axes="YXS", config=CPU)
+        predict(np.zeros((3, 8, 8), np.uint8), model, axes="CYX", config=CPU)
+    with pytest.raises(ImageError, match=r"has 3 channels but the model 'tiny' takes 2"):
+        predict(np.zeros((8, 8, 3), np.uint8), tiny_model(channels=("a", "b")), axes="YXS", config=CPU)
+
+
+def test_an_inverted_model_sees_dark_objects_bright(model: Model, rng: np.random.Generator) -> None:
+    image = rng.integers(0, 255, (30, 40)).astype(np.float32)
+    dark = inverted(model)
+    found = predict(image, dark, axes="YX", config=CPU, return_maps=True)
+    usual = measure_normalization(image[None, None, None])
+    (low,), (high,) = usual.low, usual.high
+    turned = Normalization((-high,), (-low,))
+    expected = predict(-image, model, axes="YX", config=CPU, return_maps=True, normalization=turned)
+    np.testing.assert_allclose(found.maps, expected.maps, atol=1e-5)
+    assert found.provenance["normalization"] == {"low": [high], "high": [low]}
+    assert inverted(dark).spec == model.spec
+    assert model_hash(dark) != model_hash(model)
 
 
 def test_channels_are_chosen_and_ordered(tiny_model: Make, rng: np.random.Generator) -> None:

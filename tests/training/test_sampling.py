@@ -85,10 +85,13 @@ def test_samples_without_a_group_are_groups_of_their_own(movie: Annotated) -> No
     assert {field.group for field in make_fields(crops, PLANES)} == {"field 1"}
 
 
-def test_colours_need_a_model_that_takes_them(rng: np.random.Generator) -> None:
+def test_colours_are_taken_as_colours_or_as_their_brightness(rng: np.random.Generator) -> None:
     sample = Annotated(rng.random((9, 8, 3)), np.ones((9, 8), int), axes="YXS")
+    grey = sample.image.mean(2, dtype=np.float32)
+    expected = measure_normalization(grey[None, None, None]).apply(grey[None])
+    np.testing.assert_allclose(make_fields([sample], PLANES)[0].image, expected, atol=1e-6)
     with pytest.raises(ImageError, match="3 channels"):
-        make_fields([sample], PLANES)
+        make_fields([sample], ModelSpec(channels=("a", "b")))
     spec = ModelSpec(channels=("r", "g", "b"))
     channels = np.moveaxis(sample.image, 2, 0)
     expected = measure_normalization(channels[None, :, None]).apply(channels)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["channel_names", "check_classes", "class_names", "read_samples"]
+__all__ = ["check_classes", "class_names", "read_samples"]
 
 _MOST_CLASSES = 255
 
@@ -84,13 +84,6 @@ def check_classes(samples: Sequence[Annotated], spec: ModelSpec, advice: str) ->
     if highest > len(spec.classes):
         known = ", ".join(f"{n} {one.name}" for n, one in enumerate(spec.classes, start=1))
         raise ConfigError(f"{where} holds class {highest}, and the classes are {known}. {advice}")
-
-
-def channel_names(sample: Annotated) -> tuple[str, ...]:
-    """Return names for the channels of an image."""
-    letter = next((letter for letter in sample.axes if letter in "CS"), None)
-    count = sample.image.shape[sample.axes.index(letter)] if letter else 1
-    return ("image",) if count == 1 else tuple(f"channel {n}" for n in range(count))
 
 
 def _highest(samples: Sequence[Annotated]) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import typer
 
 from napari_unet.cli.app import Axes, Json, ModelName, ObjectSize, app
 from napari_unet.cli.course import Files, run_training
-from napari_unet.cli.samples import channel_names, check_classes, class_names, read_samples
+from napari_unet.cli.samples import check_classes, class_names, read_samples
 from napari_unet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def train(
     source = load_model(start) if start is not None else None
     samples = read_samples(images, labels, axes=axes, groups=groups, column=group_column)
     names = class_names(samples, task or "instances", classes)
-    channels = channel_names(samples[0])
+    channels = samples[0].channel_names
     files = Files.of(output, checkpoint, config)
     if recipe is not None:
         if task == "semantic" or dims == 3:
@@ -139,6 +139,13 @@ def fine_tune(
             "Give it once for each.",
         ),
     ] = None,
+    dark: Annotated[
+        bool,
+        typer.Option(
+            "--dark",
+            help="Your objects are darker than the ground, those that the model knows brighter, or vice versa.",
+        ),
+    ] = False,
     config: Config = None,
     axes: Axes = None,
     object_size: ObjectSize = None,
@@ -159,12 +166,14 @@ def fine_tune(
 
     The model itself is not changed. In the end both are compared on objects that were held out.
     """
-    from napari_unet.models import load_model
+    from napari_unet.models import inverted, load_model
     from napari_unet.training import TrainConfig, iter_fine_tune
 
     settings = _settings(config, TrainConfig(), minutes=minutes, steps=steps, seed=seed, validation=validation,
                          device=device, threads=threads)  # fmt: skip
     loaded = _with_more(load_model(model), add_class or [])
+    if dark:
+        loaded = inverted(loaded)
     samples = read_samples(images, labels, axes=axes, groups=groups, column=group_column, object_size=object_size)
     check_classes(samples, loaded.spec, "Name each new one with --add-class.")
     files = Files.of(output, checkpoint, config)

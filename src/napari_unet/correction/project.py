@@ -16,6 +16,7 @@ from napari_unet.correction.snapshots import crop_to_checked, snapshot
 from napari_unet.errors import ImageError, StoreError
 from napari_unet.images import (
     CANONICAL,
+    fit_colours,
     image_files,
     image_stem,
     label_axes,
@@ -176,6 +177,7 @@ class Project:
         object_diameter_px: float | None = None,
         margin: int = 128,
         channels: Sequence[int] | None = None,
+        in_channels: int | None = None,
         skip: Sequence[Path] = (),
     ) -> Iterator[Annotated]:
         """Walk what is checked in all images, as copies of the checked areas and a margin around them.
@@ -193,6 +195,8 @@ class Project:
             Voxels of the plane around what is checked (default 128).
         channels : sequence of int, optional
             Channels of the files that feed the model. None: the one that was corrected, or all where all were.
+        in_channels : int, optional
+            How many the model takes: for one, colours are averaged. None: they stay.
         skip : sequence of Path
             Images, or stores, that the caller has in memory.
 
@@ -209,7 +213,7 @@ class Project:
                 found, known = read_store(store)
                 if not (found.status == Status.CHECKED).any():
                     continue
-                pixels = _pixels(path, known, channels)
+                pixels = _pixels(path, known, channels, in_channels)
                 letters = label_axes(known.axes)
                 labels, status = (to_canonical(one, letters)[:, 0] for one in (found.labels, found.status))
                 if tuple(n for n, letter in zip(pixels.shape, CANONICAL, strict=True) if letter != "C") != labels.shape:
@@ -244,7 +248,7 @@ class Project:
         return {name: [path for *_, path in sorted(places)] for name, places in found.items()}
 
 
-def _pixels(path: Path, known: ImageIdentity, channels: Sequence[int] | None) -> Any:
+def _pixels(path: Path, known: ImageIdentity, channels: Sequence[int] | None, in_channels: int | None) -> Any:
     """Return the pixels of an image that was corrected, or of its channels, in the canonical axes."""
     opened = open_image(path, known.level)
     axes = known.axes if known.channel is None else opened.axes or opened.guess.axes
@@ -254,7 +258,7 @@ def _pixels(path: Path, known: ImageIdentity, channels: Sequence[int] | None) ->
     count = pixels.shape[1]
     wanted = channels if channels is not None else None if known.channel is None else [known.channel]
     if wanted is None:
-        return pixels
+        return fit_colours(pixels, in_channels) if in_channels and "S" in axes else pixels
     if count == 1 and len(wanted) == 1:  # a file of the channel alone
         return pixels
     if max(wanted) >= count:

@@ -10,7 +10,7 @@ import numpy as np
 from napari_unet.gui.layers import image_layers, is_usable_image, label_shape
 from napari_unet.gui.opening import channel_name
 from napari_unet.gui.origin import misplaced, origin_of
-from napari_unet.images import label_axes
+from napari_unet.images import fit_colours, from_canonical, label_axes, to_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +31,7 @@ class _Source:
     layer: Image
     axes: str
     channel: int | None
+    is_grey: bool = False
 
 
 class Inputs:
@@ -50,9 +51,9 @@ class Inputs:
         axes = self._workbench.session.axes
         return spec is not None and bool(axes) and (spec.in_channels > 1 or "C" in axes or "S" in axes)
 
-    def offers(self) -> list[str]:
-        """Return the channels that can be chosen, in words."""
-        return list(self._sources())
+    def offers(self, spec: ModelSpec) -> list[str]:
+        """Return the channels that can be chosen, in words: of colours also their mean, where one input is all."""
+        return list(self._sources(spec))
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the channels of the image, each another; empty where it has one alone."""
@@ -63,7 +64,7 @@ class Inputs:
 
     def of(self, spec: ModelSpec) -> list[str]:
         """Return what feeds each input, in words; empty for one that nothing is left for."""
-        offers = self.offers()
+        offers = self.offers(spec)
         result = dict.fromkeys(spec.channels, "")
         # what was chosen, then by name, then what is left in the order of the layers
         rules: tuple[Callable[[str, str], bool], ...] = (
@@ -89,43 +90,47 @@ class Inputs:
         """
         if not self.are_shown(spec):
             return None
-        sources = self._sources()
+        sources = self._sources(spec)
         parts = [_channel(sources[one]) for one in self.of(spec) if one]
         axes = label_axes(self._workbench.session.axes)
         return (_side_by_side(parts), f"C{axes}") if parts else None
 
     def channels_in_files(self, spec: ModelSpec) -> tuple[str, ...] | None:
         """Return which channel of a file feeds each input, as a batch takes them; None: all of them in their order."""
-        sources, image = self._sources(), self._workbench.image
+        sources, image = self._sources(spec), self._workbench.image
         if self.are_shown(spec):
             feeding = [sources[one] for one in self.of(spec) if one]
+            if any(one.is_grey for one in feeding):
+                return None
         else:  # the image as it is, which may be a channel of its file
             feeding = [] if image is None else [_Source(image, self._workbench.session.axes, None)]
         numbers = [one.channel if one.channel is not None else origin_of(one.layer).channel for one in feeding]
         known = [str(number) for number in numbers if number is not None]
         return tuple(known) if known and len(known) == len(numbers) else None
 
-    def _sources(self) -> Mapping[str, _Source]:
+    def _sources(self, spec: ModelSpec) -> Mapping[str, _Source]:
         """Return the channels of the image, and those of others that are as large, by words."""
         bench, image = self._workbench, self._workbench.image
         if image is None or not bench.session.axes:
             return {}
         axes, shape = bench.session.axes, label_shape(image, bench.session.axes)
-        sources = _sources_of(image, axes)
+        sources = _sources_of(image, axes, with_grey=spec.in_channels == 1)
         for layer in image_layers(bench.viewer.layers):
             if layer is image or is_usable_image(layer) is not None:
                 continue
             own = origin_of(layer).axes
             if misplaced(own) is None and (label_axes(own), label_shape(layer, own)) == (label_axes(axes), shape):
-                sources |= _sources_of(layer, own)
+                sources |= _sources_of(layer, own, with_grey=spec.in_channels == 1)
         return sources
 
 
-def _sources_of(layer: Image, axes: str) -> dict[str, _Source]:
+def _sources_of(layer: Image, axes: str, *, with_grey: bool) -> dict[str, _Source]:
     letter = next((one for one in "CS" if one in axes), None)
     if letter is None:
         return {layer.name: _Source(layer, axes, None)}
-    return {f"{layer.name}: {name}": _Source(layer, axes, n) for n, name in enumerate(_channel_names(layer, axes))}
+    grey = {f"{layer.name}: grey": _Source(layer, axes, None, is_grey=True)} if letter == "S" and with_grey else {}
+    names = enumerate(_channel_names(layer, axes))
+    return grey | {f"{layer.name}: {name}": _Source(layer, axes, n) for n, name in names}
 
 
 def _channel_names(layer: Image, axes: str) -> list[str]:
@@ -139,6 +144,9 @@ def _channel_names(layer: Image, axes: str) -> list[str]:
 def _channel(source: _Source) -> Any:
     """Return one channel in the axes of the labels."""
     data = source.layer.data
+    if source.is_grey:
+        grey = fit_colours(to_canonical(data, source.axes), 1)[:, 0]
+        return from_canonical(grey, label_axes(source.axes))
     if source.channel is None:
         return data
     if not isinstance(data, np.ndarray):

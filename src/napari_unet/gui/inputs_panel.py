@@ -38,7 +38,7 @@ class InputsPanel(QWidget):
         if names != tuple(combo.property("input") for combo in self._combos):
             self._make_rows(names)
         if spec is not None and shown:
-            offers = bench.inputs.offers()
+            offers = bench.inputs.offers(spec)
             for combo, one in zip(self._combos, bench.inputs.of(spec), strict=True):
                 set_choices(combo, offers, one)
 

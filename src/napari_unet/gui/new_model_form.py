@@ -79,7 +79,8 @@ class NewModelForm(QWidget):
         for widget in (self._channels_caption, self.channels):
             widget.setVisible(several)
         self.channels.clear()
-        self.channels.addItems(["one of them", f"all {len(names)}: {', '.join(names)}"] if several else ["one"])
+        one = "their brightness" if are_colours else "one of them"
+        self.channels.addItems([one, f"all {len(names)}: {', '.join(names)}"] if several else ["one"])
         self.channels.setCurrentIndex(int(several and are_colours))
 
     def offer_volumes(self, stack: bool) -> None:

@@ -120,6 +120,7 @@ class Projects:
             percentiles=spec.percentiles,
             object_diameter_px=bench.object_size,
             channels=[int(one) for one in numbers] if numbers else None,
+            in_channels=spec.in_channels,
             skip=[self._image if document is None or document.store is None else document.store.path],
         )
 

@@ -12,6 +12,7 @@ from napari_unet.images.axes import (
     label_planes,
     to_canonical,
 )
+from napari_unet.images.colours import fit_colours
 from napari_unet.images.io import (
     IMAGE_SUFFIXES,
     full_stem,
@@ -42,6 +43,7 @@ __all__ = [
     "covering",
     "ensure_writable",
     "explain_axes",
+    "fit_colours",
     "from_canonical",
     "full_stem",
     "guess_axes",

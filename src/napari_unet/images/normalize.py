@@ -25,7 +25,8 @@ class Normalization:
     Attributes
     ----------
     low, high : tuple of float
-        Intensities per channel. Where they coincide (a constant channel) the result is 0.
+        Intensities per channel. Where they coincide (a constant channel) the result is 0; where `low` is the larger
+        one, what is dark becomes bright.
     """
 
     low: tuple[float, ...]
@@ -34,7 +35,7 @@ class Normalization:
     @property
     def is_constant(self) -> bool:
         """Whether every channel is constant, so that there is nothing to see."""
-        return all(low >= high for low, high in zip(self.low, self.high, strict=True))
+        return all(low == high for low, high in zip(self.low, self.high, strict=True))
 
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Return `image` (``C(Z)YX``) normalised to float32; NaN and infinities become the low end."""
@@ -42,7 +43,7 @@ class Normalization:
         low = np.asarray(self.low, np.float64).reshape(shape)
         high = np.asarray(self.high, np.float64).reshape(shape)
         with np.errstate(over="ignore", invalid="ignore"):
-            span = np.where(high > low, high - low, np.inf)
+            span = np.where(high != low, high - low, np.inf)
             result = ((image.astype(np.float64, copy=False) - low) / span).astype(np.float32)
         if image.dtype.kind == "f":
             np.nan_to_num(result, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
@@ -61,7 +62,8 @@ def measure_normalization(image: Any, percentiles: tuple[float, float] = (1.0, 9
     image : array
         ``TCZYX``, NumPy or dask.
     percentiles : tuple of float
-        Percentiles that become 0 and 1. The default, 1 and 99.8, is StarDist's.
+        Percentiles that become 0 and 1. The default, 1 and 99.8, is StarDist's. The larger one first turns the
+        intensities over.
 
     Raises
     ------
@@ -77,9 +79,10 @@ def measure_normalization(image: Any, percentiles: tuple[float, float] = (1.0, 9
         sample = np.concatenate([block.ravel() for block in _sample_blocks(image, channel)])
         finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
         low, high = _percentiles(finite, percentiles) if finite.size else (0.0, 0.0)
-        if not low < high and finite.size:
+        if low == high and finite.size:
             # a few bright spots on an even ground: the percentiles coincide, the image is not constant
-            low, high = float(finite.min()), float(finite.max())
+            ends = float(finite.min()), float(finite.max())
+            low, high = ends if percentiles[0] < percentiles[1] else ends[::-1]
         lows.append(low)
         highs.append(high)
     return Normalization(tuple(lows), tuple(highs))

@@ -17,7 +17,16 @@ from napari_unet.models.library import (
     load_model,
     model_path,
 )
-from napari_unet.models.spec import ClassSpec, DecoderSpec, MapSpec, Model, ModelSpec, NetworkSpec, named_classes
+from napari_unet.models.spec import (
+    ClassSpec,
+    DecoderSpec,
+    MapSpec,
+    Model,
+    ModelSpec,
+    NetworkSpec,
+    inverted,
+    named_classes,
+)
 
 __all__ = [
     "SUFFIX",
@@ -30,6 +39,7 @@ __all__ = [
     "file_hash",
     "free_path",
     "import_model",
+    "inverted",
     "is_model_file",
     "library_folder",
     "list_models",

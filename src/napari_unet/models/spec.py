@@ -20,6 +20,7 @@ __all__ = [
     "Model",
     "ModelSpec",
     "NetworkSpec",
+    "inverted",
     "named_classes",
 ]
 
@@ -122,7 +123,8 @@ class ModelSpec(_Frozen):
     object_diameter_px: float | None = Field(default=None, gt=0)
     """Median diameter of the objects it was trained on, in pixels."""
     percentiles: tuple[float, float] = (1.0, 99.8)
-    """Intensity percentiles of an image that become 0 and 1."""
+    """Intensity percentiles of an image that become 0 and 1. The larger one first: objects are darker than the ground,
+    and the network sees them bright (`inverted`)."""
     network: NetworkSpec = NetworkSpec()
     maps: tuple[MapSpec, ...] = ()
     """Maps in the order of the output channels. Empty: those of the task."""
@@ -147,9 +149,8 @@ class ModelSpec(_Frozen):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
-            raise ValueError(f"percentiles must rise from 0 to 100, not {self.percentiles}")
+        if not 0 <= min(self.percentiles) < max(self.percentiles) <= 100:
+            raise ValueError(f"percentiles are two numbers from 0 to 100, not {self.percentiles}")
         if self.task == "semantic" and len(self.maps) != len(self.classes) + 1:
             raise ValueError("a semantic model has one map for the background and one for each class")
         if (self.decoder.kind == "argmax") != (self.task == "semantic"):
@@ -219,3 +220,18 @@ class Model:
 
     network: UNet
     spec: ModelSpec
+
+
+def inverted(model: Model) -> Model:
+    """Return a model of bright objects on dark ground as one of dark objects on bright ground, or vice versa.
+
+    Its weights are the same; intensities are turned over before the network sees them. A good start for stained tissue
+    and bright field, where a model of fluorescence finds nothing.
+
+    Examples
+    --------
+    >>> inverted(Model(ModelSpec().build_network(), ModelSpec())).spec.percentiles
+    (99.8, 1.0)
+    """
+    low, high = model.spec.percentiles
+    return Model(model.network, model.spec.model_copy(update={"percentiles": (high, low)}))

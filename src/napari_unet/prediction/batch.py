@@ -326,7 +326,7 @@ class _Job:
 
     def _advice(self, found: int, provenance: dict[str, Any]) -> list[str]:
         name, range_ = self._path.name, provenance.get("normalization", {"low": [0], "high": [1]})
-        if all(low >= high for low, high in zip(range_["low"], range_["high"], strict=True)):
+        if all(low == high for low, high in zip(range_["low"], range_["high"], strict=True)):
             return [f"{name} has one value everywhere: there is nothing to see. Check the file and the channel."]
         if not found and self._model.spec.task == "instances":
             return [f"{name}: No objects. Check the object size."]

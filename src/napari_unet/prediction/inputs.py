@@ -42,7 +42,8 @@ def for_image(
     """Return the settings with channel names made numbers, and the object size in pixels of the level."""
     changes: dict[str, Any] = {}
     count = next((n for letter, n in zip(axes, image.shape, strict=True) if letter in "CS"), 1)
-    if channels is None and config.channels is None and count > spec.in_channels:
+    fits = count <= spec.in_channels or ("S" in axes and spec.in_channels in (1, 3))
+    if channels is None and config.channels is None and not fits:
         some = ",".join([*image.channel_names, *map(str, range(len(image.channel_names), count))][: spec.in_channels])
         raise ImageError(
             f"The image has {count} channels but the model {spec.name!r} takes {spec.in_channels} "

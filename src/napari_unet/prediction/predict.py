@@ -157,7 +157,7 @@ def iter_predict(
     config = config or PredictConfig()
     spec = model.spec
     axes = known_axes(image, axes)
-    canonical = select_channels(viewed(image, axes), spec, config.channels)
+    canonical = select_channels(viewed(image, axes), spec, config.channels, are_colours="S" in axes)
     normalization = _fitting(normalization or measure_normalization(canonical, spec.percentiles), spec)
     box = region_box(canonical, region)
     view = View(spatial(box, spec), canonical.shape[2:], spec.scale_for(config.object_diameter_px))

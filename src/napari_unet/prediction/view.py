@@ -13,6 +13,7 @@ from napari_unet.images import (
     Rescaled,
     check_axes,
     covering,
+    fit_colours,
     guess_axes,
     resample_plane,
     scaled_length,
@@ -40,18 +41,25 @@ class Lazy:
         Its axes.
     channels : sequence of int, optional
         Which channels to show. None: all.
+    mean : bool
+        Show the mean of these channels, as one.
     """
 
-    def __init__(self, array: Any, axes: str, channels: Sequence[int] | None = None) -> None:
+    def __init__(self, array: Any, axes: str, channels: Sequence[int] | None = None, *, mean: bool = False) -> None:
         self._array = array
         self._axes = axes.replace("S", "C")
         self._channels = channels
+        self._mean = mean
         sizes = dict(zip(self._axes, array.shape, strict=True))
         if channels is not None:
-            sizes["C"] = len(channels)
+            sizes["C"] = 1 if mean else len(channels)
         self.shape = tuple(sizes.get(letter, 1) for letter in "TCZYX")
         self.ndim = len(self.shape)
-        self.dtype = np.dtype(array.dtype)
+        self.dtype = np.dtype(np.float32 if mean else array.dtype)
+
+    def averaged(self, channels: Sequence[int]) -> Lazy:
+        """Return the mean of these of its channels, as one."""
+        return Lazy(self._array, self._axes, channels, mean=True)
 
     def select(self, channels: Sequence[int]) -> Lazy:
         """Return the same array with these of its channels."""
@@ -61,11 +69,15 @@ class Lazy:
         """Read a block; `key` has an integer or a slice for each axis, from the left."""
         key = key if isinstance(key, tuple) else (key,)
         parts = dict(zip("TCZYX", [*key, *[slice(None)] * (5 - len(key))], strict=True))
+        at = sum(isinstance(parts[letter], slice) for letter in "T")
         if self._channels is not None:
             wanted = parts["C"]
+            if self._mean:
+                blocks = [self._read({**parts, "C": c}) for c in self._channels]
+                mean: NDArray[np.float32] = np.mean(blocks, axis=0, dtype=np.float32)
+                return mean if isinstance(wanted, int) else np.expand_dims(mean, at)
             chosen = self._channels[wanted]
             blocks = [self._read({**parts, "C": c}) for c in ([chosen] if isinstance(chosen, int) else chosen)]
-            at = sum(isinstance(parts[letter], slice) for letter in "T")
             return blocks[0] if isinstance(chosen, int) else np.stack(blocks, axis=at)
         return self._read(parts)
 
@@ -107,8 +119,10 @@ def frame_of(canonical: Any, t: int, z: int | None) -> Any:
     return canonical[t] if z is None else canonical[t, :, z]
 
 
-def select_channels(image: Any, spec: ModelSpec, channels: tuple[int, ...] | None) -> Any:
+def select_channels(image: Any, spec: ModelSpec, channels: tuple[int, ...] | None, *, are_colours: bool = False) -> Any:
     """Return the channels of a ``TCZYX`` image that feed the model, or say why they do not fit.
+
+    Of a colour picture a model of one channel takes the brightness, one of three what is not transparency.
 
     Raises
     ------
@@ -116,7 +130,10 @@ def select_channels(image: Any, spec: ModelSpec, channels: tuple[int, ...] | Non
         If the number of channels is not the model's.
     """
     count = image.shape[1]
-    if channels is not None:
+    if channels is None and are_colours:
+        image = fit_colours(image, spec.in_channels)
+        count = image.shape[1]
+    elif channels is not None:
         if any(not 0 <= c < count for c in channels):
             raise ImageError(f"The image has {count} channels, numbered from 0; there is none for {channels}.")
         chosen = list(channels)

@@ -301,7 +301,4 @@ def _object_diameter(spec: ModelSpec, samples: Sequence[Annotated], fields: Sequ
 def _default_spec(samples: Sequence[Annotated]) -> ModelSpec:
     if not samples:
         raise TrainingError("There is nothing to train on. Give at least one image with labels.")
-    sample = samples[0]
-    letter = next((letter for letter in sample.axes if letter in "CS"), None)
-    channels = sample.image.shape[sample.axes.index(letter)] if letter else 1
-    return ModelSpec(channels=tuple(f"channel {n}" for n in range(channels)) if channels > 1 else ("image",))
+    return ModelSpec(channels=samples[0].channel_names)

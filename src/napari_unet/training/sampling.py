@@ -113,7 +113,8 @@ def make_fields(
     """
     fields = []
     for number, sample in enumerate(samples):
-        image = select_channels(to_canonical(sample.image, sample.axes), spec, None)
+        canonical = to_canonical(sample.image, sample.axes)
+        image = select_channels(canonical, spec, None, are_colours="S" in sample.axes)
         normalization = (
             Normalization(*sample.intensity_range)
             if sample.intensity_range is not None
