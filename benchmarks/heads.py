@@ -74,7 +74,7 @@ def learn(
 
 def nuclei(options: argparse.Namespace, runs: Runs) -> tuple[list[nu.Annotated], list[nu.Annotated], None]:
     """Return the images of nuclei to learn from and to score."""
-    learned, held_out = split_samples(options.data / "dsb2018_fluo", "mosaic_group", nu.load_model("nuclei"), runs)
+    learned, held_out = split_samples([options.data / "dsb2018_fluo"], "mosaic_group", nu.load_model("nuclei"), runs)
     return learned, held_out, None
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/held_out.py --data DATA/dsb2018_fluo --groups mosaic_group [--model nuclei]
     python benchmarks/held_out.py --data DATA/t98g_phase --object-size 36 --model cells-phase
+    python benchmarks/held_out.py --data DATA/dsb2018_histology DATA/dsb2018_papsmear --model nuclei-stained
 
-DATA holds an `index.csv` and the images and labels that it names, or `images.tif` and `labels.tif`, whose frames are
-images of their own. Takes the split from the program itself (`hold_out` with the seed and share that the model's
+A folder holds an `index.csv` and the images and labels that it names, or `images.tif` and `labels.tif`, whose frames
+are images of their own. Takes the split from the program itself (`hold_out` with the seed and share that the model's
 provenance names), predicts each held-out image as a user would, and prints the mean over images. Beside it: a threshold
 after Otsu with connected components on the same images.
 """
@@ -27,6 +28,8 @@ from napari_unet.training.sampling import make_fields
 from napari_unet.training.validation import hold_out
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from _runs import Runs
 
 
@@ -39,24 +42,30 @@ def read_samples(folder: Path, column: str, size: float | None = None) -> list[n
             for n, (image, labels) in enumerate(zip(*stacks, strict=True))
         ]
     rows = sorted(csv.DictReader((folder / "index.csv").open(newline="")), key=lambda row: row["file"])
-    return [
-        nu.Annotated(
-            tifffile.imread(folder / "images" / f"{row['file']}.tif"),
-            tifffile.imread(folder / "labels" / f"{row['file']}.tif"),
-            group=row[column],
-            name=f"{row['file']}.tif",
-            object_diameter_px=size,
+    samples = []
+    for row in rows:
+        image, labels = (tifffile.imread(folder / what / f"{row['file']}.tif") for what in ("images", "labels"))
+        samples.append(
+            nu.Annotated(
+                image,
+                labels,
+                axes="YXS" if image.ndim == 3 else "YX",
+                group=row[column],
+                name=f"{row['file']}.tif",
+                object_diameter_px=size,
+            )
         )
-        for row in rows
-    ]
+    return samples
 
 
 def split_samples(
-    folder: Path, column: str, model: nu.Model, runs: Runs | None = None, size: float | None = None
+    folders: Sequence[Path], column: str, model: nu.Model, runs: Runs | None = None, size: float | None = None
 ) -> tuple[list[nu.Annotated], list[nu.Annotated]]:
     """Return the images that a model learned from and those held out; their names are kept in `runs` if given."""
     config = model.spec.provenance["config"]
-    samples = read_samples(folder, column, size)
+    samples = [one for folder in folders for one in read_samples(folder, column, size)]
+    if len(folders) > 1:  # as if they were one
+        samples.sort(key=lambda one: one.name)
 
     def split() -> dict[str, list[str]]:
         rng = np.random.default_rng(config["seed"])
@@ -67,14 +76,16 @@ def split_samples(
     return [s for s in samples if s.name not in names], [s for s in samples if s.name in names]
 
 
-def otsu(image: np.ndarray) -> np.ndarray:
-    """Return the connected components above the threshold of Otsu."""
-    return ndi.label(image > threshold_otsu(image))[0]
+def otsu(image: np.ndarray, *, is_dark: bool = False) -> np.ndarray:
+    """Return the connected components above the threshold of Otsu, or below it; colours count by their brightness."""
+    grey = image.mean(-1) if image.ndim == 3 else image
+    above = grey > threshold_otsu(grey)
+    return ndi.label(above != is_dark)[0]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, nargs="+")
     parser.add_argument("--groups", default="mosaic_group")
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--object-size", type=float, help="of the objects in the images, in pixels")
@@ -87,10 +98,10 @@ def main() -> None:
     print(f"{len(chosen)} held-out images, {objects} objects; mean over images")
     thresholds = np.arange(0.5, 1, 0.05)
     for name, segment in (
-        (options.model, lambda image: nu.predict(image, model, config=config).labels),
-        ("Otsu", otsu),
+        (options.model, lambda one: nu.predict(one.image, model, axes=one.axes, config=config).labels),
+        ("Otsu", lambda one: otsu(one.image, is_dark=model.spec.percentiles[0] > model.spec.percentiles[1])),
     ):
-        labels = [segment(sample.image) for sample in chosen]
+        labels = [segment(sample) for sample in chosen]
         pairs = [(s.labels, found) for s, found in zip(chosen, labels, strict=True)]
         table = np.array([[nu.average_precision(t, found, iou) for iou in thresholds] for t, found in pairs]).mean(0)
         foreground = np.mean([nu.iou(t, found) for t, found in pairs])

@@ -47,7 +47,7 @@ def main() -> None:
     rows = []
     for name, folder, size in (("nuclei", options.nuclei, None), ("cells-phase", options.phase, PHASE_OBJECT_SIZE)):
         model = nu.load_model(name)
-        rows.append([name, *scores(model, split_samples(folder, "mosaic_group", model, size=size)[1])])
+        rows.append([name, *scores(model, split_samples([folder], "mosaic_group", model, size=size)[1])])
     print(table(["AP50 at a prominence of", *map(str, PROMINENCES)], rows))
 
 

@@ -122,7 +122,7 @@ def far_cases(folder: Path) -> dict[str, Case]:
 
 def all_cases(data: Path, runs: Runs, base: nu.Model) -> dict[str, Case]:
     """Return the cases by name."""
-    learned, samples = split_samples(data / "dsb2018_fluo", "mosaic_group", base, runs)
+    learned, samples = split_samples([data / "dsb2018_fluo"], "mosaic_group", base, runs)
     rng = np.random.default_rng(0)
     order = rng.permutation(len(samples))
     big = [n for n in order if 25 <= np.unique(samples[n].labels).size <= 120]

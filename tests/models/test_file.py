@@ -60,6 +60,19 @@ def test_model_comes_back_as_it_was(name: str, tiny_model: Make, tmp_path: Path)
         np.testing.assert_array_equal(predict(image, loaded).labels, predict(image, model).labels)
 
 
+def test_half_the_size_is_nearly_the_same_model(tiny_model: Make, tmp_path: Path) -> None:
+    model = tiny_model(network={"features": (16, 24)})
+    with torch.no_grad():
+        model.network.head.bias[0] = 1e6  # no 16 bits hold that
+    whole, half = (save_model(model, tmp_path / f"{n}.safetensors", half=bool(n)) for n in range(2))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    loaded = load_model_file(half)
+    for key, tensor in model.network.state_dict().items():
+        kept = loaded.network.state_dict()[key]
+        assert kept.dtype == tensor.dtype
+        torch.testing.assert_close(kept, tensor, rtol=5e-4, atol=1e-6)
+
+
 def test_suffix_is_added_where_it_is_missing(tiny_model: Make, tmp_path: Path) -> None:
     assert save_model(tiny_model(), tmp_path / "v1.2").name == "v1.2.safetensors"
     assert save_model(tiny_model(), str(tmp_path / "new" / "b.safetensors")) == tmp_path / "new" / "b.safetensors"

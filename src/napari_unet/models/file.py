@@ -21,7 +21,7 @@ SUFFIX = ".safetensors"
 _KEY = "napari-unet"
 
 
-def save_model(model: Model, path: str | Path) -> Path:
+def save_model(model: Model, path: str | Path, *, half: bool = False) -> Path:
     """Write a model to one file, first under a temporary name, so that no half-written file is ever left.
 
     Parameters
@@ -29,6 +29,9 @@ def save_model(model: Model, path: str | Path) -> Path:
     model : Model
     path : path
         Ends in ``.safetensors``; the suffix is added where it is missing.
+    half : bool
+        Keep the weights in 16 bits (float16), in a file of half the size. That changes them by at most 0.05 %; those
+        of the models that come along are kept so.
 
     Returns
     -------
@@ -44,6 +47,8 @@ def save_model(model: Model, path: str | Path) -> Path:
     if path.suffix != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    if half:
+        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
     content = serialize(tensors, metadata={_KEY: model.spec.model_dump_json()})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +136,14 @@ def model_hash(model: Model) -> str:
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return found.hexdigest()
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the numbers in 16 bits where all of them fit."""
+    if not tensor.is_floating_point():
+        return tensor
+    halved = tensor.half()
+    return halved if bool(torch.isfinite(halved).all()) else tensor
 
 
 def _parse_spec(document: str, path: Path) -> ModelSpec:
