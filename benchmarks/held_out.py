@@ -2,18 +2,21 @@
 
     python benchmarks/held_out.py --data DATA/dsb2018_fluo --groups mosaic_group [--model nuclei]
     python benchmarks/held_out.py --data DATA/t98g_phase --object-size 36 --model cells-phase
-    python benchmarks/held_out.py --data DATA/dsb2018_histology DATA/dsb2018_papsmear --model nuclei-stained
+    python benchmarks/held_out.py --data DATA/dsb2018_histology DATA/dsb2018_papsmear --model nuclei-stained --measured
 
 A folder holds an `index.csv` and the images and labels that it names, or `images.tif` and `labels.tif`, whose frames
 are images of their own. Takes the split from the program itself (`hold_out` with the seed and share that the model's
 provenance names), predicts each held-out image as a user would, and prints the mean over images. Beside it: a threshold
-after Otsu with connected components on the same images.
+after Otsu with connected components on the same images. With --measured the object size of an image is the median
+diameter in its group, as if a user had measured an object.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,7 @@ from skimage.filters import threshold_otsu
 
 import napari_unet as nu
 from napari_unet.network import halo
+from napari_unet.training import median_diameter
 from napari_unet.training.sampling import make_fields
 from napari_unet.training.validation import hold_out
 
@@ -58,14 +62,31 @@ def read_samples(folder: Path, column: str, size: float | None = None) -> list[n
     return samples
 
 
+def measured(samples: Sequence[nu.Annotated]) -> list[nu.Annotated]:
+    """Return samples with the object size that was measured in their groups."""
+    diameters: dict[str | None, list[float]] = {}
+    for one in samples:
+        diameters.setdefault(one.group, []).append(median_diameter(one.labels) or np.nan)
+    sizes = {group: float(np.nanmedian(values)) for group, values in diameters.items()}
+    return [replace(one, object_diameter_px=sizes[one.group]) for one in samples]
+
+
 def split_samples(
-    folders: Sequence[Path], column: str, model: nu.Model, runs: Runs | None = None, size: float | None = None
+    folders: Sequence[Path],
+    column: str,
+    model: nu.Model,
+    runs: Runs | None = None,
+    size: float | None = None,
+    *,
+    is_measured: bool = False,
 ) -> tuple[list[nu.Annotated], list[nu.Annotated]]:
     """Return the images that a model learned from and those held out; their names are kept in `runs` if given."""
     config = model.spec.provenance["config"]
     samples = [one for folder in folders for one in read_samples(folder, column, size)]
     if len(folders) > 1:  # as if they were one
         samples.sort(key=lambda one: one.name)
+    if is_measured:
+        samples = measured(samples)
 
     def split() -> dict[str, list[str]]:
         rng = np.random.default_rng(config["seed"])
@@ -83,30 +104,40 @@ def otsu(image: np.ndarray, *, is_dark: bool = False) -> np.ndarray:
     return ndi.label(above != is_dark)[0]
 
 
+def segment(model: nu.Model, sample: nu.Annotated) -> np.ndarray:
+    """Return what a model finds in an image."""
+    config = nu.PredictConfig(object_diameter_px=sample.object_diameter_px)
+    return nu.predict(sample.image, model, axes=sample.axes, config=config).labels
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, nargs="+")
     parser.add_argument("--groups", default="mosaic_group")
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--object-size", type=float, help="of the objects in the images, in pixels")
+    parser.add_argument("--measured", action="store_true", help="take the median of each group for it")
     options = parser.parse_args()
 
     model = nu.load_model(options.model)
-    chosen = split_samples(options.data, options.groups, model, size=options.object_size)[1]
-    config = nu.PredictConfig(object_diameter_px=options.object_size)
+    chosen = split_samples(options.data, options.groups, model, size=options.object_size, is_measured=options.measured)[
+        1
+    ]
     objects = sum(len(np.unique(s.labels)) - 1 for s in chosen)
     print(f"{len(chosen)} held-out images, {objects} objects; mean over images")
     thresholds = np.arange(0.5, 1, 0.05)
-    for name, segment in (
-        (options.model, lambda one: nu.predict(one.image, model, axes=one.axes, config=config).labels),
-        ("Otsu", lambda one: otsu(one.image, is_dark=model.spec.percentiles[0] > model.spec.percentiles[1])),
+    is_dark = model.spec.percentiles[0] > model.spec.percentiles[1]
+    for name, find in (
+        (options.model, partial(segment, model)),
+        *([("nuclei, inverted", partial(segment, nu.inverted(nu.load_model("nuclei"))))] if is_dark else []),
+        ("Otsu", lambda one: otsu(one.image, is_dark=is_dark)),
     ):
-        labels = [segment(sample) for sample in chosen]
+        labels = [find(sample) for sample in chosen]
         pairs = [(s.labels, found) for s, found in zip(chosen, labels, strict=True)]
         table = np.array([[nu.average_precision(t, found, iou) for iou in thresholds] for t, found in pairs]).mean(0)
         foreground = np.mean([nu.iou(t, found) for t, found in pairs])
         print(
-            f"{name:<10} AP50 {table[0]:.3f}  AP75 {table[5]:.3f}  AP 0.5..0.95 {table.mean():.3f}  "
+            f"{name:<16} AP50 {table[0]:.3f}  AP75 {table[5]:.3f}  AP 0.5..0.95 {table.mean():.3f}  "
             f"foreground IoU {foreground:.3f}"
         )
 

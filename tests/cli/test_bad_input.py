@@ -101,7 +101,7 @@ def test_nothing_found_points_to_the_object_size(segment: Callable[..., Any], tm
     tifffile.imwrite(tmp_path / "a.tif", noise(24, 30).astype("u1"))
     answer = segment(tmp_path / "a.tif", "--min-size", 10_000)
     assert answer.code == 0
-    assert "a.tif: No objects. Check the object size." in answer.out
+    assert "a.tif: No objects. Check the object size, or try another model." in answer.out
 
 
 def test_volumes_are_segmented_by_a_model_of_volumes(

@@ -329,7 +329,7 @@ class _Job:
         if all(low == high for low, high in zip(range_["low"], range_["high"], strict=True)):
             return [f"{name} has one value everywhere: there is nothing to see. Check the file and the channel."]
         if not found and self._model.spec.task == "instances":
-            return [f"{name}: No objects. Check the object size."]
+            return [f"{name}: No objects. Check the object size, or try another model."]
         return []
 
     def _measured(self, labels: Any, axes: str) -> Table:
