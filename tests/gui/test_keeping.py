@@ -189,6 +189,13 @@ def test_a_second_window_is_told(start, discs):
     assert not second.document.editable.editable
     second.until(lambda: "is open in" in second.panel.saving.text())
     np.testing.assert_array_equal(second.labels, first.labels)
+    assert "press Train" not in second.says
+    checked = second.session.checked
+    for act in (lambda: second.press("complete"), lambda: second.press("tool_delete")):
+        second.session.say("")
+        act()
+        assert "is open in" in second.says
+    assert second.session.checked == checked
 
 
 def test_a_disk_that_fails_is_told_until_saving_goes_on(user, monkeypatch):

@@ -59,3 +59,23 @@ def test_the_queue_goes_on_in_the_order_that_the_mirror_gives(user, monkeypatch)
     # another segmentation begins anew
     user.segment()
     assert looking._queue is None
+
+
+def test_at_the_edge_of_the_image_the_canvas_is_not_left_half_empty(start, discs):
+    user = start(np.tile(discs(), (3, 3)))
+    user.segment()
+    user.look_at(slice(64, 128), slice(64, 128))
+    looking, canvas = user.panel.workbench.correcting.looking, np.array(user.viewer.canvas.size)
+    user.press("next")
+    user.until(lambda: looking._here is not None and looking._mirroring is None and looking._job is None)
+    camera, edges = user.viewer.scene.camera, set()
+    for _ in range(45):
+        half = canvas / camera.zoom / 2
+        middle, place = np.array(camera.center[-2:]), np.array(looking._here.point)
+        assert (np.abs(place - middle) <= half).all(), "what is looked at is in sight"
+        assert (middle - half >= -0.1 * 2 * half - 1).all()
+        assert (middle + half <= 192 + 0.1 * 2 * half).all()
+        edges |= set(np.flatnonzero(np.abs(place - middle) > 1).tolist())
+        if looking._queue:
+            user.press("next")
+    assert edges == {0, 1}, "no place was near an edge"

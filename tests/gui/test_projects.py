@@ -301,3 +301,50 @@ def test_a_folder_of_slices_stays_a_stack_if_the_user_says_so(start, tmp_path, d
     assert user.session.axes == "ZYX"
     user.segment()
     assert user.labels.shape == (3, 64, 64)
+
+
+def test_an_image_from_elsewhere_is_told_and_the_folder_is_one_press_away(
+    start, folder, tmp_path, discs, library, trainings, monkeypatch
+):
+    seen = []
+
+    def watched(model, samples, *others, **more):
+        seen.extend(sample.name for sample in samples)
+        return (yield from iter_fine_tune(model, samples, *others, **more))
+
+    monkeypatch.setattr(learning, "iter_fine_tune", watched)
+    user = start()
+    drop(user, folder)
+    segmented(user)
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.press("complete")
+    user.press("next_image")
+    segmented(user)
+    back = user.button("back_to_folder")
+    assert not back.isVisible()
+    tifffile.imwrite(tmp_path / "other.tif", discs(), metadata={"axes": "YX"})
+    user.panel.workbench.opening.open(tmp_path / "other.tif")
+    assert strip(user) == "other is not of this folder"
+    assert not user.button("next_image").isVisible()
+    assert not user.combo("base_model").isVisible(), "what is trained here is not trained for the folder"
+    # what is checked in the folder is not learned with it
+    user.segment()
+    user.look_at(slice(0, 64), slice(0, 64))
+    user.press("complete")
+    user.train()
+    assert seen == ["other"]
+    user.press("keep_old")
+    assert back.text() == "Back to 2/3 img_10.tif"
+    user.press("back_to_folder")
+    assert user.session.image == "img_10"
+    assert strip(user) == "2/3 img_10.tif"
+    assert not back.isVisible()
+    # also when its layers were removed; and another image of the folder is of the folder
+    user.panel.workbench.choose_image("other")
+    user.viewer.layers.remove("img_10")
+    user.press("back_to_folder")
+    user.until(lambda: user.session.image == "img_10")
+    user.panel.workbench.opening.open(folder / "img_11.tif")
+    assert strip(user) == "3/3 img_11.tif"
+    user.press("previous_image")
+    user.until(lambda: strip(user) == "2/3 img_10.tif")

@@ -4,7 +4,7 @@ from threading import Event
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QProgressBar
 
@@ -122,6 +122,18 @@ def test_progress_cancel_and_pressing_twice(slow_user):
     assert_idle(user)
 
 
+def test_what_runs_moves_no_button(slow_user):
+    user = slow_user
+    tool = user.button("tool_draw")
+    place = tool.mapTo(user.panel, QPoint(0, 0))
+    begin(user)
+    user.until(lambda: user.session.progress > 0)
+    assert tool.mapTo(user.panel, QPoint(0, 0)) == place
+    user.press("cancel")
+    user.until(lambda: user.idle, 15)
+    assert tool.mapTo(user.panel, QPoint(0, 0)) == place
+
+
 def test_cancelling_leaves_earlier_labels_alone(slow_user):
     user = slow_user
     user.choose("scope", "slice")
@@ -147,7 +159,7 @@ def test_layers_that_go_away_meanwhile(slow_user, discs):
     begin(user)
     layers.remove("img labels")
     user.until(lambda: user.idle, 15)
-    assert user.says == "Cancelled. Nothing was changed."
+    assert user.says == "The layer was removed while it was segmented. Segment begins anew."
     assert user.session.image == "img"
     assert [layer.name for layer in layers] == ["img"], "an outline without labels means nothing"
     assert_idle(user)
@@ -175,6 +187,7 @@ def test_layers_that_go_away_meanwhile(slow_user, discs):
     begin(user)
     layers.clear()
     user.until(lambda: user.idle, 15)
+    assert "The image was removed" in user.says
     assert user.session.image == ""
     assert not layers
 
@@ -196,6 +209,7 @@ def test_labels_that_are_gone_when_the_result_comes(user, monkeypatch):
     go_on.set()
     user.until(lambda: user.idle)
     assert "was removed while it was segmented" in user.says
+    assert user.session.restorable == ("Restore the labels" in user.says)
     assert [layer.name for layer in user.viewer.layers] == ["img"]
 
 

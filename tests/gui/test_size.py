@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton, QSpinBox, QWidget
 
@@ -79,8 +79,15 @@ def test_the_size_of_what_is_checked(user):
     user.segment()
     take = user.button("size_from_checked")
     assert not take.isVisible()
+    user.until(user.button("complete").isEnabled)
+    user.pause()
+    places = {
+        one: one.mapTo(user.panel, QPoint(0, 0)) for one in map(user.button, ("segment", "tool_draw", "complete"))
+    }
     user.press("complete")
     user.until(take.isVisible)
+    user.pause()
+    assert {one: one.mapTo(user.panel, QPoint(0, 0)) for one in places} == places, "a click would hit another button"
     assert "5 checked" in take.text()
     user.press("size_from_checked")
     assert size_of(user) == 12  # discs of 113 pixels

@@ -206,7 +206,10 @@ class Store:
             return
         if holder is not None:
             self.read_only = True
-            self.notice = f"{name} is open in {holder}: what you change here is not saved. Close one of the two."
+            self.notice = (
+                f"{name} is open in {holder}: here it can be looked at, not corrected. Correct it there, or close it "
+                "there and open the image here again."
+            )
 
     def _scan(self) -> list[Record]:
         """Read the journal; a store that another window writes to is read until it held still meanwhile."""

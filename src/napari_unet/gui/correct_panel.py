@@ -12,6 +12,7 @@ from napari_unet.correction import tell_counts
 from napari_unet.gui.class_chooser import ClassChooser
 from napari_unet.gui.hints import how_many
 from napari_unet.gui.session import Scope, Tool
+from napari_unet.gui.sizing import ENOUGH_OBJECTS
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
 from napari_unet.gui.widgets import Section, button, narrow, row, set_choices, wrapped_label
 
@@ -63,6 +64,12 @@ class CorrectPanel(Section):
         self.counts.setToolTip("Corrected: drawn, changed, or taken away. What is gone counts, too.")
         self.so_far = wrapped_label("so_far")
         self.so_far.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.take_size = button(
+            "",
+            workbench.sizing.take_from_checked,
+            name="size_from_checked",
+            tooltip="Make the median diameter of the checked objects, or the width of long ones, the object size.",
+        )
         self.complete_more.setMaximumWidth(86)
         complete = row(self.complete, self.complete_more, stretch=(1, 0))
         self._only_objects: list[QWidget] = [complete, self.next, self.right_next]
@@ -81,6 +88,7 @@ class CorrectPanel(Section):
             row(self.undo, self.redo, self.next, self.right_next, stretch=(2, 2, 2, 3)),
             self.counts,
             self.so_far,
+            self.take_size,  # below all that a person presses here: it comes while they press it
         ):
             self.add(one)
         self.complete_more.currentTextChanged.connect(self._choose_scope)
@@ -131,8 +139,13 @@ class CorrectPanel(Section):
         self.classes.setVisible(semantic)
         for holder in self._only_objects:
             holder.setVisible(not semantic)
+        for one in (self.undo, self.redo):
+            one.setEnabled(bool(session.image))
         for one in (self.next, self.right_next):
             one.setEnabled(session.segmented)
+        knows_size = spec is not None and spec.task == "instances" and spec.object_diameter_px is not None
+        self.take_size.setVisible(knows_size and session.checked >= ENOUGH_OBJECTS)
+        self.take_size.setText(f"Take the size of the {session.checked} checked objects")
         self._offer_scopes()
         counts = tell_counts(session.checked, session.objects, session.corrected)
         self.counts.setText(f"{session.checked} pixels painted" if semantic else counts)

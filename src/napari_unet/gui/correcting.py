@@ -176,6 +176,8 @@ class Correcting:
             self._session.say("Segment the image first, then say where it is right.", problem=True)
         elif self._workbench.viewer.dims.ndisplay != 2:
             self._session.say("Switch to the 2-D display: a view of it can be complete.", problem=True)
+        elif document.store is not None and document.store.read_only:
+            self._session.say(document.store.notice, problem=True)
         else:
             box = self._workbench.segmenting.box(scope or self.scope)
             if document.is_too_much(box):

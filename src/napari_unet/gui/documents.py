@@ -259,7 +259,8 @@ class Documents:
         if size and not session.object_size:
             session.object_size = size
         back = f"Your corrections are back: {session.checked} checked. Go on, or press Train."
-        session.say(f"{store.notice} {back}" if store.notice else back, problem=store.read_only)
+        told = store.notice if store.read_only else f"{store.notice} {back}".strip()
+        session.say(told, problem=store.read_only)
 
     # --- the end -----------------------------------------------------------------------------------------
 

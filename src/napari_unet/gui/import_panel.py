@@ -100,7 +100,7 @@ class ImportPanel(QWidget):
         if not self.menu.isEmpty():
             self.menu.addSeparator()
         self._add("From a file...", self._choose_file)
-        if self._session.strip:
+        if self._session.strip and not self._session.is_elsewhere:
             self._add("For all images, from a folder...", self._choose_folder)
         self.menu.popup(self.start.mapToGlobal(self.start.rect().bottomLeft()))
 

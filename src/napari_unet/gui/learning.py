@@ -54,7 +54,7 @@ class Learning:
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
         self._session.events.training.connect(self._look_for_unfinished)
-        for name in ("model", "strip", "image", "classes"):
+        for name in ("model", "strip", "is_elsewhere", "image", "classes"):
             getattr(self._session.events, name).connect(self._tell_base)
 
     def train(self, minutes: float | None = 5.0, steps: int | None = None) -> None:
@@ -100,8 +100,9 @@ class Learning:
         self._tell_base()
 
     def _tell_base(self) -> None:
-        in_folder = bool(self._session.strip) and self._workbench.model is not None
-        self._session.base = self.base() if in_folder else ""
+        session = self._session
+        in_folder = bool(session.strip) and not session.is_elsewhere and self._workbench.model is not None
+        session.base = self.base() if in_folder else ""
 
     def _start(self, config: TrainConfig, *, afresh: bool = False) -> None:
         """Train on copies of what is checked; say so where that cannot start."""

@@ -31,6 +31,8 @@ _SMALLEST, _LARGEST, _AIM = 24.0, 500.0, 80.0
 """Pixels of the screen that a place may span before the view is zoomed, and then spans."""
 _CLOSEST = 6.0
 """Pixels of the screen for one of the image, at most: what is around helps to judge."""
+_BEYOND = 0.04
+"""Share of the canvas that may lie beyond the edge of the image, so that the edge is seen."""
 _AROUND = 3
 """Pixels between an object and the line around it."""
 _FAINT = 0.3
@@ -196,11 +198,16 @@ class Looking:
             if axis not in viewer.dims.displayed:
                 viewer.dims.set_point(axis, value)
         camera, scale = viewer.scene.camera, np.asarray(layer.scale)[-2:]
-        camera.center = (*camera.center[: -viewer.dims.ndisplay], *world[-viewer.dims.ndisplay :])
         box = document.objects.box(place.number) or place.box
         span = max((s.stop - s.start) * float(size) for s, size in zip(box[-2:], scale, strict=True))
         if not _SMALLEST <= span * camera.zoom <= _LARGEST:
             camera.zoom = min(_AIM / span, max(_CLOSEST / float(scale.max()), camera.zoom))
+        shown = viewer.dims.ndisplay
+        middle = world[-shown:]
+        if shown == 2:
+            seen = np.asarray(viewer.canvas.size) / camera.zoom
+            middle = _towards_the_image(middle, np.asarray(layer.extent.world)[:, -2:], seen)
+        camera.center = (*camera.center[:-shown], *middle)
         if viewer.dims.ndisplay == 2:
             there = document.labels[box]
             mask = there == place.number if place.number else np.ones(there.shape, bool)
@@ -223,6 +230,23 @@ class Looking:
         if self._here is not None:
             self._here = None
             self._highlight.hide()
+
+
+def _towards_the_image(middle: NDArray[Any], extent: NDArray[Any], seen: NDArray[Any]) -> NDArray[Any]:
+    """Return where to look such that the canvas shows the image where it can, not what is beyond its edge.
+
+    Parameters
+    ----------
+    middle : ndarray
+        What to look at, ``YX`` in the space of the viewer.
+    extent : ndarray
+        First and last corner of the image, one a row.
+    seen : ndarray
+        Height and width that the canvas shows.
+    """
+    inset = np.minimum((0.5 - _BEYOND) * seen, np.diff(extent, axis=0)[0] / 2)
+    kept: NDArray[Any] = np.clip(middle, extent[0] + inset, extent[1] - inset)
+    return kept
 
 
 def _grown(mask: NDArray[np.bool_], box: Box) -> tuple[Box, NDArray[np.bool_]]:

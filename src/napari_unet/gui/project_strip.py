@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_unet.gui.keeping import continuable
 from napari_unet.gui.widgets import button, row
@@ -52,12 +52,13 @@ class ProjectStrip(QWidget):
         self.place = QLabel()
         self.place.setObjectName("place")
         self._strip = row(self.previous, self.place, self.next, stretch=(0, 1, 0))
+        self.back = button("", projects.back, name="back_to_folder")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for widget in (self.resume, self._strip):
+        for widget in (self.resume, self._strip, self.back):
             layout.addWidget(widget)
-        for name in ("image", "strip", "model"):
+        for name in ("image", "strip", "is_elsewhere", "model"):
             getattr(self._session.events, name).connect(self._render)
         self._render()
 
@@ -69,14 +70,23 @@ class ProjectStrip(QWidget):
     def _render(self) -> None:
         session = self._session
         self._strip.setVisible(bool(session.strip))
-        self.place.setText(self.place.fontMetrics().elidedText(session.strip, _ELIDE, _TEXT_WIDTH))
-        self.place.setToolTip(session.strip)
+        away = session.is_elsewhere
+        self._write(self.place, f"{session.image} is not of this folder" if away else session.strip)
+        self._write(self.back, f"Back to {session.strip}")
+        self.back.setVisible(away and bool(session.strip))
+        for one in (self.previous, self.next):
+            one.setVisible(not away)
         self.previous.setEnabled(self._workbench.projects.can_step(-1))
         self.next.setEnabled(self._workbench.projects.can_step(1))
         self.resume.setVisible(self._work is not None and not session.image and not session.strip)
         if self._work is not None:
             self.resume.setText(self._fitting(self._work.line(time.time())))
             self.resume.setToolTip(f"Open {self._work.image} again, with labels, corrections, undo and model.")
+
+    @staticmethod
+    def _write(widget: QLabel | QPushButton, text: str) -> None:
+        widget.setText(widget.fontMetrics().elidedText(text, _ELIDE, _TEXT_WIDTH))
+        widget.setToolTip(text)
 
     def _fitting(self, line: str) -> str:
         """Return a line in two, with a shorter name, where it is too long for the panel."""

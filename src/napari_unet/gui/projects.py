@@ -9,7 +9,7 @@ from napari_unet.correction import Project, read_about
 from napari_unet.errors import ImageError, UNetError
 from napari_unet.gui.document import kind_of
 from napari_unet.gui.layers import image_layers
-from napari_unet.gui.origin import origin_of
+from napari_unet.gui.origin import file_of, origin_of
 from napari_unet.gui.room import fits
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
@@ -47,10 +47,14 @@ class Projects:
         self._ahead: tuple[Path, str, Prediction] | None = None
         self._tried: set[tuple[Path, str]] = set()
         self._session.events.prediction.connect(self._look_ahead)
+        self._session.events.image.connect(self._follow)
 
     @property
     def project(self) -> Project | None:
-        """The open folder, None if none is."""
+        """The open folder, None if none is or the image is not of it."""
+        return None if self._session.is_elsewhere else self._opened()
+
+    def _opened(self) -> Project | None:
         if self._folder is None:
             return None
         try:
@@ -71,7 +75,7 @@ class Projects:
 
     def step(self, places: int) -> None:
         """Go to the next image, or back to the one before; what was done is saved."""
-        project = self.project
+        project = self._opened()
         target = None if project is None or self._image is None else project.neighbour(self._image, places)
         if target is None:
             self._session.say("There are no more images in this folder.")
@@ -80,14 +84,14 @@ class Projects:
 
     def can_step(self, places: int) -> bool:
         """Return whether there is an image there."""
-        project = self.project
+        project = self._opened()
         if project is None or self._image not in project.images:
             return False
         return project.neighbour(self._image, places) is not None
 
     def show(self, image: Path) -> bool:
         """Put the layers of an image of the folder in the place of those of the one before."""
-        bench, project = self._workbench, self.project
+        bench, project = self._workbench, self._opened()
         if project is None:
             return False
         if bench.importing.is_busy:
@@ -108,6 +112,17 @@ class Projects:
         if is_new and bench.problem is None and bench.model is not None:
             self._segment(image)
         return True
+
+    def back(self) -> None:
+        """Turn from an image of elsewhere to the one of the folder that was left."""
+        bench, left = self._workbench, self._image
+        if left is None:
+            return
+        there = next((one for one in image_layers(bench.viewer.layers) if file_of(one) == str(left)), None)
+        if there is not None:
+            bench.choose_image(there.name)
+        else:
+            self.show(left)
 
     def samples(self, spec: ModelSpec) -> Iterator[Annotated]:
         """Walk what is checked in the other images of the folder; reads files, so in a worker."""
@@ -142,12 +157,25 @@ class Projects:
     def close(self) -> None:
         """Stop looking ahead."""
         self._session.events.prediction.disconnect(self._look_ahead)
+        self._session.events.image.disconnect(self._follow)
         self._stop_looking_ahead()
+
+    def _follow(self) -> None:
+        """Note which image of the folder was chosen, or that it is one of elsewhere."""
+        image, project, session = self._workbench.image, self._opened(), self._session
+        if project is None or image is None or not session.image:
+            session.is_elsewhere = False
+            return
+        path = Path(file_of(image))
+        session.is_elsewhere = path not in project.images
+        if not session.is_elsewhere and path != self._image:
+            self._image, session.strip = path, project.strip(path)
 
     def _channel(self) -> int | None:
         """Return which channel of its file is worked on; None: all of them."""
-        image = self._workbench.image
-        return origin_of(image).channel if image is not None and self._session.image else None
+        image, session = self._workbench.image, self._session
+        known = image is not None and session.image and not session.is_elsewhere
+        return origin_of(image).channel if image is not None and known else None
 
     def _segment(self, image: Path) -> None:
         bench, ahead = self._workbench, self._ahead

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QProgressBar
+from qtpy.QtWidgets import QComboBox, QProgressBar, QSizePolicy, QStackedWidget
 
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.settings_panel import SettingsPanel
@@ -41,8 +41,15 @@ class SegmentPanel(Section):
         self.bar.setMaximum(1000)
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
+        shrinks = self.bar.sizePolicy()
+        shrinks.setRetainSizeWhenHidden(True)  # what is below stays where it is, under the mouse
+        self.bar.setSizePolicy(shrinks)
         self.settings = SettingsPanel(workbench)
-        self.add(row(self.segment, self.scope, self.cancel, stretch=(2, 2, 1)))
+        self._beside = QStackedWidget()  # as high with one as with the other
+        self._beside.addWidget(self.scope)
+        self._beside.addWidget(self.cancel)
+        self._beside.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.add(row(self.segment, self._beside, stretch=(1, 1)))
         self.add(self.bar)
         self.add(self.settings)
         self.scope.activated.connect(self._choose)
@@ -89,9 +96,8 @@ class SegmentPanel(Section):
             if session.image
             else "Open an image first."
         )
-        self.cancel.setVisible(busy)
+        self._beside.setCurrentWidget(self.cancel if busy else self.scope)
         self.cancel.setEnabled(session.prediction is JobState.RUNNING)
-        self.scope.setVisible(not busy)
         knows = bool(session.image) and self._workbench.model is not None
         set_highlight(self.segment, knows and not session.segmented and session.checked == 0)
 

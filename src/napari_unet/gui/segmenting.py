@@ -18,7 +18,6 @@ from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth, doubt, how_many
 from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.inputs import lazy
-from napari_unet.gui.jobs import CANCELLED
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.room import MOST_AT_ONCE
@@ -109,7 +108,7 @@ class Segmenting:
             if isinstance(result, _Cancelled):
                 self._leave(document, box, result, scope)
             elif document not in self._workbench.documents:
-                self._session.say("The layer was removed while it was segmented. Choose an image and segment again.")
+                self._session.say(self._what_is_gone(document))
             else:
                 self._take_over(result, document, model, box, in_pieces=in_pieces)
                 if then is not None:
@@ -229,7 +228,7 @@ class Segmenting:
     def _leave(self, document: Document, box: Box, cancelled: _Cancelled, scope: Scope) -> None:
         """Take over what was finished of a prediction that was cancelled, as one undoable step."""
         if document not in self._workbench.documents:
-            self._session.say(CANCELLED)
+            self._session.say(self._what_is_gone(document))
             return
         if cancelled.is_predicted:
             self._session.say(f"{how_far(document)} Segment {scope.value} takes over the rest.")
@@ -245,6 +244,13 @@ class Segmenting:
             labels, tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
         )
         self._session.say(f"Cancelled with {_how_many(place, sizes)} done, which stay. {goes_on}")
+
+    def _what_is_gone(self, document: Document) -> str:
+        """Return what is said where layers were removed meanwhile."""
+        if document.image not in self._workbench.viewer.layers:
+            return "The image was removed while it was segmented. Open it again: what was corrected comes back with it."
+        back = "Restore the labels brings them back as they were; " if self._session.restorable else ""
+        return f"The layer was removed while it was segmented. {back}Segment begins anew."
 
     def _memory_for(self, box: Box) -> InMemory:
         """Return what a short prediction is held in: that of one of the same box that was cancelled, or a new one."""

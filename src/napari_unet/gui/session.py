@@ -138,6 +138,8 @@ class Session:
         What was found in them; waits for *To be checked* or *Truth*.
     strip : str
         Which image of the open folder it is, ``3/12 img_03.tif``; empty without a folder.
+    is_elsewhere : bool
+        Whether a folder is open and the image is not of it; then `strip` is the image that was left there.
     restorable : bool
         Whether the labels of this image were taken out of the viewer and can be brought back.
     measuring : bool
@@ -196,6 +198,7 @@ class Session:
     offer_buttons: tuple[str, str] = ("", "")
     import_question: str = ""
     strip: str = ""
+    is_elsewhere: bool = False
     restorable: bool = False
     measuring: bool = False
     trials: tuple[Trial, ...] = ()

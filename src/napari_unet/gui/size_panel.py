@@ -1,4 +1,4 @@
-"""How large the objects are: a number, a drag across one, what is checked, or the model that fits."""
+"""How large the objects are: a number, a drag across one, or the model that fits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_unet.gui.session import JobState
-from napari_unet.gui.sizing import ENOUGH_OBJECTS
 from napari_unet.gui.widgets import button, caption, quiet, row
 
 if TYPE_CHECKING:
@@ -30,12 +29,6 @@ class SizePanel(QWidget):
         self.object_size.setSpecialValueText("as it is")
         self.measure = button("Measure", workbench.sizing.measure, name="measure", checkable=True)
         self.try_models = button("Try models", workbench.trying.start, name="try_models", checkable=True)
-        self.from_checked = button(
-            "",
-            workbench.sizing.take_from_checked,
-            name="size_from_checked",
-            tooltip="Make the median diameter of the checked objects, or the width of long ones, the object size.",
-        )
         self._trials = QWidget()
         self._trials.setObjectName("trials")
         self._inside = QVBoxLayout(self._trials)
@@ -46,10 +39,9 @@ class SizePanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(row(caption("Object size"), self.object_size, self.measure, stretch=(0, 3, 2)))
-        layout.addWidget(self.from_checked)
         layout.addWidget(self._trials)
         self.object_size.valueChanged.connect(self._choose)
-        for name in ("image", "model", "object_size", "measuring", "checked", "prediction"):
+        for name in ("image", "model", "object_size", "measuring", "prediction"):
             getattr(self._session.events, name).connect(self._render)
         self._session.events.trials.connect(self._show_trials)
         self._render()
@@ -80,9 +72,6 @@ class SizePanel(QWidget):
         self.try_models.setEnabled(bool(session.image) and session.prediction is JobState.IDLE)
         self.try_models.setChecked(bool(session.trials))
         self.try_models.setToolTip("Show side by side what each model of the library finds in this view.")
-        instances = spec is not None and spec.task == "instances"
-        self.from_checked.setVisible(known is not None and instances and session.checked >= ENOUGH_OBJECTS)
-        self.from_checked.setText(f"Take the size of the {session.checked} checked objects")
 
     def _show_trials(self) -> None:
         while self._choices:
