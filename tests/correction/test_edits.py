@@ -264,6 +264,35 @@ def test_refill_changes_no_voxel_that_is_checked_or_ignored(case):
     np.testing.assert_array_equal(status, before[1])
 
 
+@given(refills())
+def test_the_same_prediction_once_more_changes_nothing(case):
+    labels, status, predicted, box = case
+    refill(labels, status, predicted, box).apply(labels, status)
+    again = refill(labels, status, predicted, box)
+    np.testing.assert_array_equal(again.labels_after, again.labels_before)
+
+
+def test_objects_that_were_found_before_keep_their_numbers():
+    labels = np.zeros((8, 40), np.int32)
+    labels[2:6, 2:10], labels[2:6, 14:22], labels[2:6, 26:34], labels[0, 38] = 7, 3, 5, 9
+    status = np.full(labels.shape, UNCHECKED, np.uint8)
+    status[0, 38] = CHECKED
+    predicted = np.zeros_like(labels)
+    predicted[2:6, 3:11] = 1  # moved
+    predicted[2:6, 14:19], predicted[2:6, 19:22] = 2, 3  # two of one: the larger part keeps the number
+    predicted[2:6, 33:36] = 4  # hardly in common, but what was there is no more
+    predicted[6:8, 0:3] = 5  # new
+    whole = tuple(slice(0, n) for n in labels.shape)
+    after = refill(labels, status, predicted, whole, 20).labels_after
+    assert (after[3, 5], after[3, 15], after[3, 20], after[3, 35], after[7, 1]) == (7, 3, 20, 5, 21)
+    assert after[0, 38] == 9
+    # a number that a checked part has stays with that part
+    status[2:6, 2:5] = CHECKED
+    predicted[2:6, 3:6] = 0
+    after = refill(labels, status, predicted, whole, 20).labels_after
+    assert (after[3, 3], after[3, 8]) == (7, 20)
+
+
 @given(refills(), st.integers(1, 40))
 def test_refill_in_pieces_is_refill(case, voxels):
     labels, status, predicted, box = case
@@ -317,10 +346,12 @@ def test_refill_gives_each_new_object_an_id_of_its_own(case):
         given_ids = set(np.unique(after[free & (predicted == number)]).tolist())
         assert len(given_ids) == 1, "one predicted object became several"
         (new,) = given_ids
-        if new and new in in_force:
+        if new and new in kept_labels:
             assert new in kept_labels[predicted == number], "it continues an object that it does not touch"
         elif new:
-            assert owner.setdefault(new, number) == number, "two predicted objects share a new id"
+            assert owner.setdefault(new, number) == number, "two predicted objects share an id"
+            replaced = labels[box][free & (predicted == number)]
+            assert new not in in_force or new in replaced, "it has the id of an object elsewhere"
     # where nothing was predicted there is nothing
     assert not after[free & (predicted == 0)].any()
 

@@ -5,7 +5,9 @@ import weakref
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QThreadPool
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, Qt, QThreadPool
+from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QApplication
 
 from napari_unet.gui import learning, segmenting
@@ -164,7 +166,7 @@ def test_an_error_inside_a_job_reaches_the_status_line(user, monkeypatch, caplog
             user.until(lambda: user.idle)
             assert "device-side assert" in user.says
             assert user.session.problem
-            assert "color" in user.panel.status.styleSheet()
+            assert color_of(user.panel.status) != color_of(user.panel.correct.counts), "it stands out"
             assert user.session.progress < 0
             assert not user.session.has_preview
             np.testing.assert_array_equal(user.labels, labels)
@@ -188,3 +190,39 @@ def test_an_error_of_the_preview_leaves_the_choice(user, monkeypatch, caplog, tr
     caplog.clear()
     user.press("keep_old")
     assert not user.session.has_preview
+
+
+def color_of(label):
+    return label.palette().color(QPalette.ColorRole.WindowText).getRgbF()[:3]
+
+
+def luminance(color):
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in color]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_words_can_be_read_on_either_theme(user, theme):
+    user.segment()
+    user.viewer.theme = theme
+    user.session.say("This is wrong.", problem=True)
+    user.pause()
+    ground = luminance([one / 255 for one in get_theme(theme).background.as_rgb_tuple()[:3]])
+    for label in (user.panel.status, user.panel.saving, user.panel.train.forecast, user.panel.correct.counts):
+        darker, lighter = sorted((ground, luminance(color_of(label))))
+        assert (lighter + 0.05) / (darker + 0.05) > 4, label.objectName()
+    assert color_of(user.panel.status) != color_of(user.panel.correct.counts)
+    user.session.say("This is right.")
+    assert color_of(user.panel.status) == color_of(user.panel.correct.counts)
+
+
+def test_a_narrow_dock_cuts_nothing_off(user):
+    user.segment()
+    user.press("complete")
+    dock, window = user.panel.parentWidget(), user.panel.window()
+    window.resizeDocks([dock], [10], Qt.Orientation.Horizontal)
+    user.pause()
+    last = user.button("right_next")
+    user.until(lambda: last.isEnabled() and last.visibleRegion().boundingRect().width() == last.width())
+    text = last.fontMetrics().horizontalAdvance(last.text())
+    assert last.width() > text

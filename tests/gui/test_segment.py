@@ -255,6 +255,11 @@ def test_segmenting_again_keeps_what_is_checked(user):
     assert not (after == deleted).any()
     np.testing.assert_array_equal(after == right, before == right)
     assert len(np.unique(after)) == 6  # four of the discs, and what was drawn
+    np.testing.assert_array_equal(after, corrected, "what is found once more has another number, and another colour")
+    # one that changes something is one step
+    user.session.min_size = 10**6
+    user.segment()
+    assert len(np.unique(user.labels)) == 3
     user.undo()
     np.testing.assert_array_equal(user.labels, corrected)
 

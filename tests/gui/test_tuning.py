@@ -160,6 +160,33 @@ def test_a_press_on_a_slider_makes_the_layer_before_it_moves(soft):
     np.testing.assert_array_equal(user.labels > 0, before > 0)
 
 
+def test_what_only_helps_goes_when_nobody_uses_it_for_long(start, discs, monkeypatch):
+    for module in ("tuning", "highlight"):
+        monkeypatch.setattr(f"napari_unet.gui.{module}.TIDY_MS", 400)
+    user = start(discs())
+    user.panel.segment.settings.expand(animate=False)
+    user.segment()
+    helpers, labels = {"threshold", "highlight"}, user.labels
+
+    def there():
+        return helpers & {layer.name for layer in user.viewer.layers}
+
+    slide(user, "foreground_threshold", 1)
+    user.until(lambda: there() == {"threshold"})
+    user.until(lambda: not there())
+    slide(user, "foreground_threshold", -1)
+    assert there() == {"threshold"}, "it comes again"
+    user.until(lambda: not there())
+    user.press("next")
+    user.until(lambda: there() == {"highlight"})
+    layer = user.viewer.layers["highlight"]
+    user.until(lambda: user.panel.workbench.correcting.looking._mirroring is None)
+    while layer.visible:
+        user.press("right_next")
+    user.until(lambda: not there())
+    np.testing.assert_array_equal(user.labels, labels)
+
+
 def test_the_outline_goes_along_with_the_view(soft):
     user = soft
     user.segment()

@@ -25,6 +25,10 @@ _SIDE = 512
 """Of a chunk of the arrays on disk."""
 
 
+_HALF = 32
+"""Bits of the second of two numbers that are kept as one."""
+
+
 def pieces(box: Box, voxels: int | None = None) -> Iterator[Box]:
     """Cut a box into parts of at most so many voxels (default 2 million), across its first axes where that will do.
 
@@ -58,11 +62,30 @@ def within(inner: Box, outer: Box) -> Box:
     return tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
 
 
+def _either(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which numbers are in one of two sets, or in both."""
+    size = max(one.size, other.size)
+    return np.asarray(np.pad(one, (0, size - one.size)) | np.pad(other, (0, size - other.size)))
+
+
+def _in_common(predicted: NDArray[Any], old: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which objects have voxels in common, two numbers in one, and how many."""
+    one, other = predicted.ravel(), old.ravel()
+    changes = (one[1:] != one[:-1]) | (other[1:] != other[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    lengths = np.diff(starts, append=one.size)
+    both = (one[starts] > 0) & (other[starts] > 0)
+    starts, lengths = starts[both], lengths[both]
+    keys, place = np.unique(one[starts].astype(np.int64) << _HALF | other[starts].astype(np.int64), return_inverse=True)
+    return keys, np.bincount(place, lengths, keys.size).astype(np.int64)
+
+
 class Refill:
     """Which predicted objects are taken over, and under which number.
 
     First every piece is looked at, then it is decided, then every piece can be filled. Memory goes with the number of
-    objects, not of voxels.
+    objects, not of voxels. An object that was found before keeps its number, and with it its colour: what is seen to
+    change has changed.
     """
 
     def __init__(self) -> None:
@@ -70,6 +93,8 @@ class Refill:
         self._on_kept: NDArray[np.int64] = np.zeros(1, np.int64)
         self._shared: dict[tuple[int, int], int] = {}
         self._open: NDArray[np.bool_] = np.zeros(1, bool)
+        self._kept: NDArray[np.bool_] = np.zeros(1, bool)
+        self._runs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._new_ids: NDArray[np.int64] = np.zeros(1, np.int64)
 
     def look(self, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> None:
@@ -90,12 +115,11 @@ class Refill:
         kept = status != Status.UNCHECKED
         any_kept = bool(kept.any())
         if old.any():
-            unchecked = np.bincount(old[~kept] if any_kept else old.ravel()) > 0
-            if unchecked.size > self._open.size:
-                self._open = np.pad(self._open, (0, unchecked.size - self._open.size))
-            self._open[: unchecked.size] |= unchecked
+            self._runs.append(_in_common(predicted, np.where(kept, 0, old) if any_kept else old))
+            self._open = _either(self._open, np.bincount(old[~kept] if any_kept else old.ravel()) > 0)
         if not any_kept:
             return
+        self._kept = _either(self._kept, np.bincount(old[kept]) > 0)
         on_kept = np.bincount(predicted[kept].ravel())
         self._on_kept[: on_kept.size] += on_kept
         both = kept & (predicted > 0) & (old > 0)
@@ -112,13 +136,36 @@ class Refill:
         continues = np.isin(partner, np.flatnonzero(self._open)) & (partner > 0)
         drops = (partner > 0) & ~continues
         drops |= (partner == 0) & (2 * self._on_kept > self._sizes)
-        fresh = ~continues & ~drops & (self._sizes > 0)
-        fresh[0] = False
+        takes = ~continues & ~drops & (self._sizes > 0)
+        takes[0] = False
+        before = self._found_before(takes)
+        fresh = takes & (before == 0)
         after = first_free + int(np.count_nonzero(fresh))
-        self._new_ids = np.zeros_like(self._sizes)
+        self._new_ids = before
         self._new_ids[fresh] = np.arange(first_free, after)
         self._new_ids[continues] = partner[continues]
         return after
+
+    def _found_before(self, takes: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return for each predicted object the number it had, 0 where it had none that is free now.
+
+        Two objects are the same where they have more in common with each other than with any third.
+        """
+        before = np.zeros_like(self._sizes)
+        if not self._runs:
+            return before
+        keys, counts = (np.concatenate(some) for some in zip(*self._runs, strict=True))
+        pairs, place = np.unique(keys, return_inverse=True)
+        common = np.bincount(place, counts, pairs.size)
+        numbers, old = pairs >> _HALF, pairs & ((1 << _HALF) - 1)
+        order = np.argsort(-common, kind="stable")
+        numbers, old = numbers[order], old[order]
+        first, first_old = (np.zeros(ids.size, bool) for ids in (numbers, old))
+        first[np.unique(numbers, return_index=True)[1]] = True
+        first_old[np.unique(old, return_index=True)[1]] = True
+        same = first & first_old & takes[numbers] & ~np.isin(old, np.flatnonzero(self._kept))
+        before[numbers[same]] = old[same]
+        return before
 
     def fill(self, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> NDArray[Any]:
         """Return the new labels of a piece."""

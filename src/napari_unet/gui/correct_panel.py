@@ -13,6 +13,7 @@ from napari_unet.gui.class_chooser import ClassChooser
 from napari_unet.gui.hints import how_many
 from napari_unet.gui.session import Scope, Tool
 from napari_unet.gui.sizing import ENOUGH_OBJECTS
+from napari_unet.gui.tones import LINK
 from napari_unet.gui.tools import ACTION_KEYS, TOOLS
 from napari_unet.gui.widgets import Section, button, narrow, row, set_choices, wrapped_label
 
@@ -150,7 +151,7 @@ class CorrectPanel(Section):
         counts = tell_counts(session.checked, session.objects, session.corrected)
         self.counts.setText(f"{session.checked} pixels painted" if semantic else counts)
         self.counts.setVisible(session.segmented or session.checked > 0)
-        self.so_far.setText(session.so_far.replace(_FOLDER, f'<a href="folder">{_FOLDER}</a>'))
+        self.so_far.setText(session.so_far.replace(_FOLDER, f'<a href="folder" style="color: {LINK};">{_FOLDER}</a>'))
         self.so_far.setVisible(bool(session.so_far))
         self._count_soon()
 

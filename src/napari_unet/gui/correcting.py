@@ -111,6 +111,7 @@ class Correcting:
         self._workbench.viewer.dims.events.ndisplay.disconnect(self._on_display)
         self.proposing.end()
         self.looking.close()
+        self._highlight.close()
 
     # --- tools -------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_unet.correction import within
 from napari_unet.gui.layers import corner_of, mark_as_ours, place_of
 from napari_unet.gui.painting import write_into
+from napari_unet.gui.resting import TIDY_MS, Resting, hands_rest
+from napari_unet.gui.session import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +52,7 @@ class Highlight:
         self._layer: Labels | None = None
         self._window: Box = ()
         """What the layer covers, in voxels of what it lies on."""
+        self._tidying = Resting(TIDY_MS, self._tidy)
         self._drawn: Box | None = None
         """Where in the layer the outline is."""
 
@@ -97,6 +100,20 @@ class Highlight:
         """Take the layer out of sight if it outlines nothing: drawing it costs something all the same."""
         if self._layer is not None and self._drawn is None and self._layer.visible:
             self._layer.visible = False
+            self._tidying.ask()
+
+    def _tidy(self) -> None:
+        """Take the layer out when there was nothing to outline for long, and no tool is there that outlines."""
+        if self._drawn is not None:
+            return
+        if self._workbench.session.tool is Tool.NONE and hands_rest():
+            self.take_down()
+        else:
+            self._tidying.ask()
+
+    def close(self) -> None:
+        """Leave the viewer alone."""
+        self._tidying.stop()
 
     def hide(self) -> None:
         """Show nothing."""

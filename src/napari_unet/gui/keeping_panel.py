@@ -10,7 +10,8 @@ from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_unet.gui.keeping import saving_line
-from napari_unet.gui.widgets import button, row, set_style, wrapped_label
+from napari_unet.gui.tones import LINK, set_tone
+from napari_unet.gui.widgets import button, row, wrapped_label
 from napari_unet.user_data import data_folder
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class KeepingPanel(QWidget):
             tooltip="The labels of this image were removed from napari. They are still on disk, with all corrections.",
         )  # fmt: skip
         self.question = wrapped_label("question")
-        self.question.setStyleSheet("color: #ff9f0a;")
+        set_tone(self.question, "warning")
         self._answers = row(
             button(
                 "Take over", lambda: workbench.documents.answer(take_over=True), name="take_over",
@@ -95,8 +96,8 @@ class SavingLine(QLabel):
         if not saving.failed and line:
             folder = QUrl.fromLocalFile(saving.where).toString()
             name = "your data folder" if elsewhere else Path(saving.where).name
-            line = f'{line} in <a href="{folder}" style="color: #8ab4f8;">{name}</a>'
+            line = f'{line} in <a href="{folder}" style="color: {LINK};">{name}</a>'
         self.setText(line)
         self.setToolTip(f"Every correction is saved at once, in {saving.where}.")
-        set_style(self, "color: #ff9f0a;" if saving.failed else "color: #9aa0a6;")
+        set_tone(self, "warning" if saving.failed else "quiet")
         self.setVisible(bool(line))

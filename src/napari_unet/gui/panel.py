@@ -19,8 +19,9 @@ from napari_unet.gui.results_panel import ResultsPanel
 from napari_unet.gui.segment_panel import SegmentPanel
 from napari_unet.gui.session import Session
 from napari_unet.gui.source_panel import SourcePanel
+from napari_unet.gui.tones import set_tone, tones_on
 from napari_unet.gui.train_panel import TrainPanel
-from napari_unet.gui.widgets import set_style, wrapped_label
+from napari_unet.gui.widgets import wrapped_label
 from napari_unet.gui.workbench import Workbench
 from napari_unet.models import list_models
 
@@ -61,6 +62,9 @@ class UNetPanel(QWidget):
         self._lay_out()
         # napari destroys the panel when its window closes, without a closing event; by then only plain objects live
         self.destroyed.connect(partial(Workbench.close, self.workbench))
+        self._viewer = napari_viewer
+        napari_viewer.events.theme.connect(self._follow_theme)
+        self._follow_theme()
         self._layers = napari_viewer.layers
         self._layers.events.removing.connect(self._before_a_layer_goes)
         self.session.events.message.connect(self._show_message)
@@ -96,6 +100,14 @@ class UNetPanel(QWidget):
                 return
             self.workbench.opening.open(image_path(str(path)))
 
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802 - Qt's name
+        """Keep the dock as wide as what is in it needs: it scrolls up and down only."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            bar = self._scroll.verticalScrollBar()
+            beside = bar.sizeHint().width() if bar is not None else 0
+            self._scroll.setMinimumWidth(watched.minimumSizeHint().width() + beside)
+        return False
+
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Ask for a narrow dock: the image comes first."""
         return QSize(_WIDTH, super().sizeHint().height())
@@ -111,6 +123,7 @@ class UNetPanel(QWidget):
         self.train.close_connections()
         self.saving.close_connections()
         self._layers.events.removing.disconnect(self._before_a_layer_goes)
+        self._viewer.events.theme.disconnect(self._follow_theme)
         self.workbench.close()
         self.deleteLater()
 
@@ -140,7 +153,10 @@ class UNetPanel(QWidget):
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop)
         whole.addWidget(self.status)
         whole.addWidget(self.saving)
-        self.setMinimumWidth(_WIDTH - 30)
+        inside.installEventFilter(self)
+
+    def _follow_theme(self) -> None:
+        self.setStyleSheet(tones_on(self._viewer.theme))
 
     def _before_a_layer_goes(self) -> None:
         make_canvas_current(self)
@@ -157,7 +173,7 @@ class UNetPanel(QWidget):
 
     def _show_message(self) -> None:
         self.status.setText(self.session.message)
-        set_style(self.status, "color: #ff9f0a;" if self.session.problem else "")
+        set_tone(self.status, "warning" if self.session.problem else "")
 
     def _on_training_event(self, event: Any) -> None:
         self.train.on_event(event)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QGuiApplication
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Resting"]
+__all__ = ["TIDY_MS", "Resting", "hands_rest"]
+
+TIDY_MS = 15_000
+"""Rest after which a layer goes that only helped; taking it out halts the window for a moment, as putting it in."""
 
 
 class Resting:
@@ -41,3 +45,8 @@ class Resting:
     def is_waiting(self) -> bool:
         """Whether the call is still to come."""
         return bool(self._timer.isActive())
+
+
+def hands_rest() -> bool:
+    """Return whether no mouse button is held: nothing is drawn or dragged that a halt of the window would spoil."""
+    return bool(QGuiApplication.mouseButtons() == Qt.MouseButton.NoButton)

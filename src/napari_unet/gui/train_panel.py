@@ -13,6 +13,7 @@ from superqt import QCollapsible
 from napari_unet.events import StepDone, Validated
 from napari_unet.gui.forecast import steps_line
 from napari_unet.gui.session import JobState
+from napari_unet.gui.tones import set_tone
 from napari_unet.gui.widgets import (
     Section,
     button,
@@ -66,7 +67,7 @@ class TrainPanel(Section):
         )
         self._base_row = row(caption("Starts from"), self.base, stretch=(0, 1))
         self.forecast = wrapped_label("forecast")
-        self.forecast.setStyleSheet("color: #9aa0a6;")
+        set_tone(self.forecast, "quiet")
         self.curve = Curve()
         self.folded = QCollapsible("Curve")
         self.folded.setObjectName("curve")

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_unet.gui.layers import make_map, make_rim
 from napari_unet.gui.object_document import ObjectDocument
-from napari_unet.gui.resting import Resting
+from napari_unet.gui.resting import TIDY_MS, Resting, hands_rest
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.worker import Job
 from napari_unet.models import DecoderSpec
@@ -83,6 +83,7 @@ class Tuning:
         self._map_layers: list[Image] = []
         self._job: Job | None = None
         self._timer = Resting(_REST_MS, self._follow)
+        self._tidying = Resting(TIDY_MS, self._tidy)
 
     # --- what the user does ----------------------------------------------------------------------------------
 
@@ -105,10 +106,12 @@ class Tuning:
         if self._usable_maps() is not None:
             self._show_rim(divided=foreground is None)
         self._timer.ask()
+        self._tidying.ask()
 
     def prepare(self) -> None:
         """Put the layer of the outline in, still empty: a slider is about to move, and that takes napari a while."""
         maps = self._usable_maps()
+        self._tidying.ask()
         if self._rim is None and maps is not None and isinstance(maps.document, ObjectDocument):
             small, step = self._shrunk(maps)
             self._draw_rim(maps, np.zeros(small.shape[1:], np.uint8), step)
@@ -190,6 +193,7 @@ class Tuning:
     def close(self) -> None:
         """Stop following."""
         self._timer.stop()
+        self._tidying.stop()
         for job in (self._job, self._dividing):
             if job is not None:
                 job.abandon()
@@ -290,6 +294,13 @@ class Tuning:
         sides = zip(box[-2:], maps.document.editable.scale[-2:], strict=True)
         longest = max((part.stop - part.start) * float(scale) for part, scale in sides)
         return max(1, min(_CANVAS, int(longest * zoom)))
+
+    def _tidy(self) -> None:
+        """Take the outline out when nobody has touched a slider for long."""
+        if self._timer.is_waiting or self._job is not None or self._dividing is not None or not hands_rest():
+            self._tidying.ask()
+        else:
+            self._take_rim_down()
 
     def _take_rim_down(self) -> None:
         rim, self._rim = self._rim, None
