@@ -339,6 +339,7 @@ def test_an_image_from_elsewhere_is_told_and_the_folder_is_one_press_away(
     assert user.session.image == "img_10"
     assert strip(user) == "2/3 img_10.tif"
     assert not back.isVisible()
+    user.until(lambda: user.viewer.layers.selection.active is user.document.editable)
     # also when its layers were removed; and another image of the folder is of the folder
     user.panel.workbench.choose_image("other")
     user.viewer.layers.remove("img_10")

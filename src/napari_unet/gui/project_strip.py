@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ProjectStrip"]
 
 _ELIDE = Qt.TextElideMode.ElideMiddle
-_TEXT_WIDTH = 220
+_TEXT_WIDTH, _NAME_WIDTH = 220, 120
 _BESIDE_TEXT = 20
 _ARROW_WIDTH = 32
 
@@ -71,8 +71,10 @@ class ProjectStrip(QWidget):
         session = self._session
         self._strip.setVisible(bool(session.strip))
         away = session.is_elsewhere
-        self._write(self.place, f"{session.image} is not of this folder" if away else session.strip)
-        self._write(self.back, f"Back to {session.strip}")
+        self._write(self.place, "{}", session.strip)
+        if away:
+            self._write(self.place, "{} is not of this folder", session.image)
+        self._write(self.back, "Back to {}", session.strip)
         self.back.setVisible(away and bool(session.strip))
         for one in (self.previous, self.next):
             one.setVisible(not away)
@@ -84,9 +86,11 @@ class ProjectStrip(QWidget):
             self.resume.setToolTip(f"Open {self._work.image} again, with labels, corrections, undo and model.")
 
     @staticmethod
-    def _write(widget: QLabel | QPushButton, text: str) -> None:
-        widget.setText(widget.fontMetrics().elidedText(text, _ELIDE, _TEXT_WIDTH))
-        widget.setToolTip(text)
+    def _write(widget: QLabel | QPushButton, text: str, name: str) -> None:
+        metrics = widget.fontMetrics()
+        room = max(_NAME_WIDTH, _TEXT_WIDTH - metrics.horizontalAdvance(text.format("")))
+        widget.setText(text.format(metrics.elidedText(name, _ELIDE, room)))
+        widget.setToolTip(text.format(name))
 
     def _fitting(self, line: str) -> str:
         """Return a line in two, with a shorter name, where it is too long for the panel."""

@@ -159,6 +159,9 @@ class Workbench:
     def _look_at(self, image: Image) -> None:
         if not self._closed and image is self.image and image in self.viewer.layers:
             self.viewer.reset_view(layers=[image])
+            selection = self.viewer.layers.selection
+            if selection.active is not None and not selection.active.visible:
+                selection.active = self.document.editable if self.document is not None else image
 
     @property
     def model(self) -> Model | None:
