@@ -190,3 +190,18 @@ def test_the_layer_list_shows_what_is_there_now(start, discs):
     assert labels.thumbnail[25, 24, :3].any(), "another disc"
     user.undo()
     user.until(lambda: in_the_list(labels) and not in_the_list(checked))
+
+
+@pytest.mark.parametrize("pixels", [64 * 64, 64 * 64 - 1])
+def test_the_outline_is_whole_where_the_image_is_small(user, monkeypatch, pixels):
+    monkeypatch.setattr("napari_unet.gui.outlining._THICKEST", ((pixels, 3),))
+    user.segment()
+    user.use_tool("confirm")
+    user.click((12, 12))
+    (outline,) = user.document.outlines
+    assert outline.contour == 1
+    user.viewer.scene.camera.zoom = 0.4
+    user.until(lambda: not user.panel.workbench._outlining._timer.is_waiting)
+    assert outline.contour == (3 if pixels == 64 * 64 else 1), "in a large plane that costs too much"
+    user.viewer.scene.camera.zoom = 8
+    user.until(lambda: outline.contour == 1)

@@ -256,7 +256,9 @@ def test_segmenting_again_keeps_what_is_checked(user):
     np.testing.assert_array_equal(after == right, before == right)
     assert len(np.unique(after)) == 6  # four of the discs, and what was drawn
     np.testing.assert_array_equal(after, corrected, "what is found once more has another number, and another colour")
-    # one that changes something is one step
+    # each is one step, whatever it changes
+    user.undo()
+    np.testing.assert_array_equal(user.labels, corrected)
     user.session.min_size = 10**6
     user.segment()
     assert len(np.unique(user.labels)) == 3

@@ -229,7 +229,8 @@ class Document(InPieces):
         """Make an edit and note it; False if there is none to make."""
         if edit is None or self.is_busy:
             return False
-        if not edit.changes_nothing:
+        # undo after a segmentation takes back that one, and nothing before it, whatever it changed
+        if edit.what == SEGMENT or not edit.changes_nothing:
             self._journal.record(edit)
             self._take(edit)
             self.edited.emit(edit)

@@ -23,6 +23,7 @@ from napari_unet.gui.learning import Learning
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.opening import Opening
 from napari_unet.gui.origin import file_of, misplaced, origin_of, set_axes
+from napari_unet.gui.outlining import Outlining
 from napari_unet.gui.projects import Projects
 from napari_unet.gui.results import Results
 from napari_unet.gui.segmenting import Segmenting
@@ -111,6 +112,7 @@ class Workbench:
         self.trying = Trying(self)
         self.shelf = Shelf(viewer)
         self.documents = Documents(self)
+        self._outlining = Outlining(self)
         self.problem: str | None = None
         self._closed = False
         model_imported.connect(self.choosing.choose)
@@ -232,6 +234,7 @@ class Workbench:
         self.estimating.close()
         self.forecast.close()
         self.tuning.close()
+        self._outlining.close()
         self.projects.close()
         self.importing.close()
         self.jobs.abandon()
