@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from napari_unet.correction import Edit, has_store, identify, open_store, recent
 from napari_unet.correction import journal as journal_module
+from napari_unet.correction import journal_files as files_module
 from napari_unet.correction import writer as writer_module
+from napari_unet.correction.records import read_records
 from napari_unet.errors import ImageChangedError, StoreError
 
 SIZES = {"T": 2, "C": 3, "Z": 4, "Y": 40, "X": 50, "S": 3}
@@ -149,7 +151,7 @@ def test_a_torn_record_is_dropped_and_the_rest_is_good(tmp_path, damage, rng):
     session.store.close()
     meta = session.store.path / "napari-unet.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "folded": 0}))
-    stops = [record.stop for record in writer_module.read_records(log)]
+    stops = [record.stop for record in read_records(log)]
     if damage == "cut":
         log.write_bytes(content[: int(rng.integers(stops[3] + 1, stops[4]))])
     elif damage == "flip":
@@ -168,7 +170,7 @@ def test_a_torn_record_is_dropped_and_the_rest_is_good(tmp_path, damage, rng):
 def test_more_than_a_hundred_steps_back_after_a_restart_with_bounded_memory_and_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(journal_module, "DEPTH", 120)
     monkeypatch.setattr(journal_module, "_SLACK", 5)
-    monkeypatch.setattr(writer_module, "_MAX_SEGMENT", 4000)
+    monkeypatch.setattr(files_module, "_MAX_BYTES", 4000)
     identity = make_image(tmp_path, "ZYX")
     session = Session(identity)
     session.store.journal._max_bytes = 20_000
@@ -211,8 +213,8 @@ def test_a_full_disk_is_said_and_saving_resumes_by_itself(tmp_path, monkeypatch)
     session = Session(identity)
     session.paint(1)
     assert session.store.wait()
-    whole = writer_module.append_durably
-    monkeypatch.setattr(writer_module, "append_durably", full_disk)
+    whole = files_module.append_durably
+    monkeypatch.setattr(files_module, "append_durably", full_disk)
     for number in range(2, 6):
         session.paint(number)
     until(lambda: session.store.saving.failed and session.store.saving.waiting == 4)
@@ -220,7 +222,7 @@ def test_a_full_disk_is_said_and_saving_resumes_by_itself(tmp_path, monkeypatch)
     assert "kept in memory" in session.store.saving.message
     session.undo()
     assert not session.store.wait(0.2)
-    monkeypatch.setattr(writer_module, "append_durably", whole)
+    monkeypatch.setattr(files_module, "append_durably", whole)
     until(lambda: not session.store.saving.failed and not session.store.saving.waiting)
     assert session.store.saving.message == ""
     assert session.store.close()
@@ -258,7 +260,7 @@ def test_a_step_on_a_vanished_drive_cannot_be_taken_back_but_is_not_lost(tmp_pat
 
 def test_closing_tells_when_something_is_not_saved(tmp_path, monkeypatch):
     session = Session(make_image(tmp_path))
-    monkeypatch.setattr(writer_module, "append_durably", full_disk)
+    monkeypatch.setattr(files_module, "append_durably", full_disk)
     session.paint(1)
     assert not session.store.close()
 
@@ -435,13 +437,13 @@ def test_recording_does_not_wait_for_the_disk(tmp_path, monkeypatch):
 
     session = Session(make_image(tmp_path))
     released = Event()
-    whole = writer_module.append_durably
+    whole = files_module.append_durably
 
     def slow(*arguments):
         assert released.wait(20)
         whole(*arguments)
 
-    monkeypatch.setattr(writer_module, "append_durably", slow)
+    monkeypatch.setattr(files_module, "append_durably", slow)
     for number in range(1, 51):
         session.paint(number)
     assert session.store.saving.waiting == 50  # and here we are

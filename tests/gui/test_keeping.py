@@ -206,7 +206,7 @@ def test_a_disk_that_fails_is_told_until_saving_goes_on(user, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("napari_unet.correction.writer.append_durably", full)
+        broken.setattr("napari_unet.correction.journal_files.append_durably", full)
         user.use_tool("confirm")
         user.click((12, 12))
         user.until(lambda: "No space left" in user.panel.saving.text())

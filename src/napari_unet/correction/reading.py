@@ -13,9 +13,9 @@ from napari_unet.correction.arrays import LabelArrays
 from napari_unet.correction.finding import META, find
 from napari_unet.correction.identity import ImageIdentity, identify, identity_in
 from napari_unet.correction.journal import Journal
+from napari_unet.correction.journal_files import JournalFiles
 from napari_unet.correction.places import read_json
 from napari_unet.correction.replay import replay, undo_stacks, unfolded
-from napari_unet.correction.writer import JournalWriter
 from napari_unet.errors import ImageChangedError, StoreError
 from napari_unet.generators import drained
 from napari_unet.images import label_axes
@@ -140,7 +140,7 @@ def _read(store: Path, *, is_last: bool) -> tuple[Corrected, ImageIdentity] | No
     folded = int(meta.get("folded", 0))
     # the arrays before the journal: whatever is folded into them meanwhile is in the journal too
     labels, status = drained(LabelArrays(store, label_axes(identity.axes)).load())
-    journal = JournalWriter(store / "journal", str(store.parent), lambda _: False)
+    journal = JournalFiles(store / "journal", str(store.parent))
     records = journal.scan(repair=False, folded=folded)
     if records and records[-1].number < folded:
         records = []  # of a journal that does not go on where the arrays end

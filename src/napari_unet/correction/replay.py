@@ -61,7 +61,7 @@ def outcomes(source: Source, change: Change, after: int = 0) -> Iterator[tuple[B
 
     Parameters
     ----------
-    source : JournalWriter
+    source : JournalFiles or JournalWriter
     change : Change
     after : int
         So many boxes are passed over (default none).

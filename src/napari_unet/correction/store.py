@@ -18,6 +18,7 @@ import numpy as np
 from napari_unet.correction.arrays import LabelArrays
 from napari_unet.correction.finding import META
 from napari_unet.correction.journal import Journal
+from napari_unet.correction.journal_files import JournalFiles
 from napari_unet.correction.large import ENDING, EditFile, LargeEdit
 from napari_unet.correction.lock import Lock
 from napari_unet.correction.places import read_json, replace_json
@@ -84,7 +85,8 @@ class Store:
         self._released: list[tuple[int, EditFile]] = []
         self._lock = Lock(self.path / "lock")
         self._take_lock()
-        self._writer = JournalWriter(self.path / "journal", str(self.path.parent), self._housekeeping)
+        self._files = JournalFiles(self.path / "journal", str(self.path.parent))
+        self._writer = JournalWriter(self._files, str(self.path.parent), self._housekeeping)
         try:
             self._meta = read_json(self.path / META)
             self._arrays = LabelArrays(self.path, label_axes(identity.axes))
@@ -212,13 +214,13 @@ class Store:
             )
 
     def _scan(self) -> list[Record]:
-        """Read the journal; a store that another window writes to is read until it held still meanwhile."""
+        """Read the journal, and put it aside where it does not go on where the arrays end."""
         folded = int(self._meta.get("folded", 0))
-        records = self._writer.scan(repair=not self.read_only, folded=folded)
+        records = self._files.scan(repair=not self.read_only, folded=folded)
         if records and records[-1].number < folded and not self.read_only:
-            self._writer.set_aside()
+            self._files.set_aside()
             records = []
-        if self._writer.damaged:
+        if self._files.damaged:
             self.notice = (
                 f"A part of the journal in {self.path} was damaged and is put aside. Look over your last steps."
             )
@@ -227,10 +229,10 @@ class Store:
 
     def _restore(self, records: Sequence[Record]) -> None:
         forgotten = self._meta.get("forgotten", {})
-        done, undone = undo_stacks(self._writer, records, forgotten.get("before", 0))
+        done, undone = undo_stacks(self._files, records, forgotten.get("before", 0))
         self.journal.restore(done, undone, forgotten.get("corrected", ()), forgotten.get("decided", ()))
         needed = {step.large.file.path for step in (*done, *undone) if step.large is not None}
-        needed |= {self._writer.large(one.of).file.path for one in self._steps.values() if one.parts is not None}
+        needed |= {self._files.large(one.of).file.path for one in self._steps.values() if one.parts is not None}
         for path in (self.path / "journal").glob(f"*{ENDING}"):
             if path not in needed:  # of a step that was not finished, or that nobody can walk to any more
                 with suppress(OSError):
@@ -265,7 +267,7 @@ class Store:
         if self._changed:
             self._write_meta()
         forgotten = int(self._meta.get("forgotten", {}).get("before", 0))
-        self._writer.drop_segments(min(forgotten, folded + 1))
+        self._files.drop(min(forgotten, folded + 1))
         while self._released and self._released[0][0] <= folded:
             self._released.pop(0)[1].remove()
         return False
