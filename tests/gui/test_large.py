@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 from napari_unet.correction import ObjectTable, filling, identify, identity, open_store
 from napari_unet.correction import importing as import_core
 from napari_unet.correction.arrays import LabelArrays
-from napari_unet.gui import collecting, documents, importing, learning, object_document, segmenting, versions
+from napari_unet.gui import collecting, documents, importing, learning, object_document, room, segmenting, versions
 from napari_unet.gui import document as document_module
 from napari_unet.gui import held as held_module
 from napari_unet.gui.in_pieces import changed_in_pieces
@@ -25,7 +25,7 @@ from napari_unet.images import normalize
 @pytest.fixture
 def small_memory(monkeypatch):
     """Let nothing fit, and make pieces of a plane."""
-    for module in (held_module, importing):
+    for module in (held_module, room):
         monkeypatch.setattr(module, "fits", lambda _: False)
     monkeypatch.setattr(filling, "_PIECE", 64 * 64)
     for module in (segmenting, object_document):

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.correction import Incoming, find_label_pairs, iter_fit_labels, iter_import_labels, iter_read_labels
-from napari_unet.errors import UNetError
+from napari_unet.correction import Incoming, find_label_pairs, iter_fit_labels, iter_read_labels
 from napari_unet.gui.document import kind_of
 from napari_unet.gui.hints import how_many
-from napari_unet.gui.in_pieces import Clock, changed_in_pieces, how_far, told_how_far, way_back
+from napari_unet.gui.importing_folder import FolderImport
+from napari_unet.gui.in_pieces import changed_in_pieces, how_far, result_told, way_back
 from napari_unet.gui.jobs import CANCELLED, Progress
 from napari_unet.gui.layers import label_shape
-from napari_unet.gui.offers import Offers, path_of, tell_pairs
-from napari_unet.gui.origin import origin_of
-from napari_unet.gui.room import fits, zeros_in_file
+from napari_unet.gui.offers import Offers, tell_pairs
+from napari_unet.gui.room import make_for
 from napari_unet.gui.session import JobState
 from napari_unet.gui.worker import Job
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
     from pathlib import Path
     from threading import Event as StopFlag
 
@@ -161,8 +159,8 @@ class Importing:
         shape = label_shape(image, axes)
 
         def run(stop: StopFlag) -> Generator[Any, None, Incoming | None]:
-            reading = read(shape, label_axes(axes), classes, _make_for(shape))
-            return (yield from _read_in_job(reading, f"Reading {name}: {{}}.", stop))
+            reading = read(shape, label_axes(axes), classes, make_for(shape))
+            return (yield from result_told(reading, f"Reading {name}: {{}}.", stop))
 
         def take_over(found: Incoming | None) -> None:
             if found is None:
@@ -274,59 +272,24 @@ class Importing:
         bench, image = self._workbench, self._workbench.image
         if image is None or self._job is not None:
             return
-        known, axes, classes, kind = origin_of(image), self._session.axes, self._classes(), kind_of(bench.spec)
-        here, shape = path_of(image), label_shape(image, axes)
-        others = [pair for pair in pairs if pair[0] != here]
-        own = next((labels for path, labels in pairs if path == here), None)
-        told: dict[Path, str] = {}
-        stored = iter_import_labels(
-            others, as_truth=as_truth, axes=axes if known.channel is None else None, kind=kind, classes=classes,
-            channel=known.channel, level=known.level, make_for=_make_for,
-        )  # fmt: skip
+        axes, kind, classes = self._session.axes, kind_of(bench.spec), self._classes()
+        folder = FolderImport(pairs, image, axes=axes, kind=kind, classes=classes, as_truth=as_truth)
 
-        def run(stop: StopFlag) -> Generator[Any, None, Incoming | str | None]:
-            clock = Clock()
-            with closing(stored):
-                for one in stored:
-                    told.update({one.path: one.what} if one.what else {})
-                    fraction = one.fraction * len(others) / len(pairs)
-                    if one.what or clock.is_time_to_tell():
-                        yield Progress(
-                            fraction, f"Importing labels: {len(told)} of {len(pairs)} images{clock.left(fraction)}."
-                        )
-                    if stop.is_set():
-                        return None
-            try:
-                if own is None:
-                    return None
-                reading = iter_read_labels(own, shape, label_axes(axes), classes=classes, make=_make_for(shape))
-                return (yield from _read_in_job(reading, f"Reading {own.name}: {{}}.", stop))
-            except UNetError as error:
-                return str(error)
+        def tell() -> None:
+            text, is_problem = folder.outcome()
+            self._session.say(text, problem=is_problem)
 
-        def take_over(found: Incoming | str | None) -> None:
-            document = bench.document
-            if isinstance(found, str) and here is not None:
-                told[here] = found
-            elif isinstance(found, Incoming) and here is not None:
+        def take_over(found: Incoming | None) -> None:
+            if found is not None:
+                document = bench.document
                 is_mine = document is not None and bool(document.status.any())
-                told[here] = "was there" if is_mine else "taken"
-                if not is_mine and self._fill(found, as_truth, lambda _: self._tell_folder(told, len(pairs), as_truth)):
+                folder.note_here(taken=not is_mine)
+                if not is_mine and self._fill(found, as_truth, lambda _: tell()):
                     return
-                told[here] = "was there"
-            self._tell_folder(told, len(pairs), as_truth)
+                folder.note_here(taken=False)
+            tell()
 
-        self._start(run, take_over, f"Importing labels of {len(pairs)} images...")
-
-    def _tell_folder(self, told: dict[Path, str], count: int, as_truth: bool) -> None:
-        taken = sum(what == "taken" for what in told.values())
-        kept = sum(what == "was there" for what in told.values())
-        problems = [what for what in told.values() if what not in ("taken", "was there")]
-        parts = ["Cancelled."] * (len(told) < count)
-        parts += [f"Labels of {taken} of {count} images taken over, {'checked' if as_truth else 'to be checked'}."]
-        parts += [f"{kept} had been worked on and keep theirs."] * bool(kept)
-        parts += problems[:1] + [f"And {len(problems) - 1} more like this."] * (len(problems) > 1)
-        self._session.say(" ".join(parts), problem=bool(problems))
+        self._start(folder.run, take_over, f"Importing labels of {len(pairs)} images...")
 
     def _put_away(self, layer: Labels) -> None:
         if layer in self._workbench.viewer.layers:
@@ -334,19 +297,3 @@ class Importing:
             document = self._workbench.document
             if document is not None:
                 self._workbench.viewer.layers.selection.active = document.editable
-
-
-def _make_for(shape: Sequence[int]) -> Make | None:
-    """Return what gives arrays for labels that do not fit into memory; None where they do."""
-    return None if fits(shape) else zeros_in_file
-
-
-def _read_in_job(reading: Reading, message: str, stop: StopFlag) -> Generator[Any, None, Incoming | None]:
-    """Return the work of reading labels as that of a job, which says how far it is; None where it was stopped."""
-    found: list[Incoming] = []
-
-    def steps() -> Generator[float]:
-        found.append((yield from reading))
-
-    yield from told_how_far(steps(), message, stop)
-    return found[0] if found else None

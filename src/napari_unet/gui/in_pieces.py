@@ -11,10 +11,13 @@ from napari_unet.gui.jobs import MainThread, Progress, in_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from threading import Event as StopFlag
+    from typing import TypeVar
 
     from napari_unet.gui.document import Document
 
-__all__ = ["Clock", "changed_in_pieces", "how_far", "told_how_far", "way_back"]
+    _R = TypeVar("_R")
+
+__all__ = ["Clock", "changed_in_pieces", "how_far", "result_told", "told_how_far", "way_back"]
 
 _TELL_EVERY = 0.1
 """Seconds between two steps that are told."""
@@ -73,6 +76,17 @@ def told_how_far(steps: Generator[float], message: str, stop: StopFlag) -> Gener
             if stop.is_set() and fraction < 1:
                 return False
     return fraction == 1
+
+
+def result_told(work: Generator[float, None, _R], message: str, stop: StopFlag) -> Generator[Progress, None, _R | None]:
+    """Return work that has a result as that of a job: as `told_how_far`, but the result is its own, or None."""
+    found: list[_R] = []
+
+    def steps() -> Generator[float]:
+        found.append((yield from work))
+
+    yield from told_how_far(steps(), message, stop)
+    return found[0] if found else None
 
 
 class Clock:

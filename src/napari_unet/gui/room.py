@@ -12,11 +12,11 @@ from napari_unet.prediction import free_memory_of_host
 from napari_unet.user_data import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["MOST_AT_ONCE", "fits", "how_many_fit", "zeros_in_file"]
+__all__ = ["MOST_AT_ONCE", "fits", "how_many_fit", "make_for", "zeros_in_file"]
 
 MOST_AT_ONCE = 2**26
 """Voxels of labels in a file that are changed in one step, which holds them in memory several times."""
@@ -45,6 +45,11 @@ def how_many_fit(voxels: int, pixel_bytes: int) -> int:
         What a voxel of the image takes, with all its channels.
     """
     return free_memory_of_host() // 4 // (voxels * (_BYTES + pixel_bytes))
+
+
+def make_for(shape: Sequence[int]) -> Callable[..., Any] | None:
+    """Return what gives arrays of zeros for labels that do not fit into memory; None where they do."""
+    return None if fits(shape) else zeros_in_file
 
 
 def zeros_in_file(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
