@@ -86,11 +86,6 @@ class ClassDocument(Document):
         return [self._prediction, self._annotations]
 
     @property
-    def outlines(self) -> list[Labels]:
-        """Those that mean nothing without the others."""
-        return []
-
-    @property
     def has_labels(self) -> bool:
         """Whether there is anything but background; in a large image, whether there ever was."""
         return self._has_some if self.is_large else super().has_labels

@@ -89,9 +89,9 @@ class Document(InPieces):
     # --- what it looks like ------------------------------------------------------------------------------
 
     @property
-    @abstractmethod
     def outlines(self) -> list[Labels]:
-        """Those that mean nothing without the others."""
+        """Those of its layers that mean nothing without the others."""
+        return []
 
     @property
     def has_labels(self) -> bool:

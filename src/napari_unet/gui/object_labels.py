@@ -85,7 +85,7 @@ class ObjectLabels(Document):
 
     @property
     def outlines(self) -> list[Labels]:
-        """Those that mean nothing without the others."""
+        """Those of its layers that mean nothing without the others."""
         return [self._outline]
 
     # --- what it holds -----------------------------------------------------------------------------------
