@@ -11,6 +11,7 @@ import typer
 
 from napari_unet.cli.app import stop_on_interrupt
 from napari_unet.errors import ConfigError
+from napari_unet.generators import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -133,19 +134,14 @@ def run_training(
         typer.echo(f"Stopped early. The same command goes on from there; delete {checkpoint} to begin anew.")
 
 
-def _drain(steps: Generator[Event, None, Trained], task: str, *, quiet: bool) -> tuple[Trained, _Told]:
+def _drain(work: Generator[Event, None, Trained], task: str, *, quiet: bool) -> tuple[Trained, _Told]:
     from tqdm import tqdm
 
     from napari_unet.events import Notice, StepDone, Validated
 
-    told = _Told()
+    told, steps = _Told(), Steps(work)
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}", disable=quiet or None) as bar:
-        while True:
-            try:
-                event = next(steps)
-            except StopIteration as done:
-                result: Trained = done.value
-                break
+        for event in steps:
             if isinstance(event, StepDone):
                 told.steps = event.step
                 bar.update(100 * event.fraction - bar.n)
@@ -157,7 +153,7 @@ def _drain(steps: Generator[Event, None, Trained], task: str, *, quiet: bool) ->
             elif isinstance(event, Validated):
                 on = f"on {event.score.objects} held-out objects{' (best)' if event.is_best else ''}"
                 _say(bar, f"step {event.step}: {_score(event.score, task)} {on}", quiet)
-    return result, told
+    return steps.result, told
 
 
 def _say(bar: Any, line: str, quiet: bool) -> None:

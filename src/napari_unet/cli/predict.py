@@ -10,6 +10,7 @@ import typer
 
 from napari_unet.cli.app import Axes, Device, Json, ModelName, ObjectSize, app, stop_on_interrupt
 from napari_unet.cli.options import PredictCommand, chosen
+from napari_unet.generators import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -120,21 +121,16 @@ def _check_table(path: Path) -> None:
     ensure_writable(path, "The measurements")
 
 
-def _show(steps: Generator[Event, None, Batch], task: str, *, quiet: bool) -> Batch:
+def _show(work: Generator[Event, None, Batch], task: str, *, quiet: bool) -> Batch:
     """Drain a batch behind one progress bar over all files, with the time left."""
     from tqdm import tqdm
 
     from napari_unet.events import FileDone, FileSkipped, FileStarted, Notice, TileDone
 
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    before, told = 0, set[str]()
+    before, told, steps = 0, set[str](), Steps(work)
     with tqdm(total=1, bar_format=layout, leave=False, disable=quiet or None) as bar:
-        while True:
-            try:
-                event = next(steps)
-            except StopIteration as done:
-                result: Batch = done.value
-                return result
+        for event in steps:
             if isinstance(event, FileStarted):
                 before, bar.total = event.number - 1, event.total
                 bar.set_description_str(f"{event.path.name} ({event.number} of {event.total})")
@@ -151,6 +147,7 @@ def _show(steps: Generator[Event, None, Batch], task: str, *, quiet: bool) -> Ba
             elif isinstance(event, Notice) and event.message not in told:
                 told.add(event.message)
                 _write(bar, event.message)
+    return steps.result
 
 
 def _write(bar: Any, *lines: str) -> None:

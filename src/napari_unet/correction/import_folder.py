@@ -14,8 +14,8 @@ from napari_unet.correction.filling import pieces
 from napari_unet.correction.identity import identify
 from napari_unet.correction.importing import import_edit, iter_read_labels
 from napari_unet.correction.opening import open_store
-from napari_unet.correction.replay import scaled
 from napari_unet.errors import ImageError, StoreError
+from napari_unet.generators import Steps, scaled
 from napari_unet.images import label_axes, open_image, to_canonical
 
 if TYPE_CHECKING:
@@ -111,15 +111,11 @@ def iter_import_labels(
             letters = label_axes(identity.axes)
             shape = [n for n, letter in zip(identity.shape, identity.axes, strict=True) if letter in letters]
             work = _read_and_take(identity, labels_path, shape, letters, as_truth, kind, classes, make_for(shape))
-            what = ""
+            steps = Steps(work)
             with closing(work):
-                while not what:
-                    try:
-                        fraction = next(work)
-                    except StopIteration as done:
-                        what = done.value
-                    else:
-                        yield Imported(image_path, (number + fraction) / len(pairs))
+                for fraction in steps:
+                    yield Imported(image_path, (number + fraction) / len(pairs))
+            what = steps.result
         except (ImageError, StoreError) as error:
             what = str(error)
         yield Imported(image_path, (number + 1) / len(pairs), what)

@@ -15,9 +15,8 @@ from napari_unet.annotation import Status
 from napari_unet.correction.edits import IMPORT, Edit, refill
 from napari_unet.correction.filling import pieces
 from napari_unet.correction.pairing import ROI_SUFFIXES
-from napari_unet.correction.replay import scaled
 from napari_unet.errors import ImageError
-from napari_unet.generators import drained
+from napari_unet.generators import drained, scaled
 from napari_unet.images import iter_rois_to_labels, open_image, read_rois
 
 if TYPE_CHECKING:

@@ -11,15 +11,13 @@ from napari_unet.correction.records import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
-    from typing import Any, Protocol, TypeVar
+    from typing import Any, Protocol
 
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.correction.edits import Box, Edit
     from napari_unet.correction.records import Record
-
-    _R = TypeVar("_R")
 
     class Source(Protocol):
         """Where edits are read by their numbers."""
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
         def large(self, number: int) -> LargeEdit: ...
 
 
-__all__ = ["Change", "outcomes", "replay", "scaled", "undo_stacks", "unfolded"]
+__all__ = ["Change", "outcomes", "replay", "undo_stacks", "unfolded"]
 
 
 @dataclass(frozen=True)
@@ -95,17 +93,6 @@ def replay(
 def _count_boxes(change: Change) -> int:
     """Return how many boxes a change left in the arrays."""
     return 1 if change.parts is None else change.parts[1] - change.parts[0]
-
-
-def scaled(steps: Generator[float, None, _R], start: float, stop: float) -> Generator[float, None, _R]:
-    """Return work that says how far it is as a part of more work: from `start` to `stop`, instead of 0 to 1."""
-    while True:
-        try:
-            fraction = next(steps)
-        except StopIteration as done:
-            result: _R = done.value
-            return result
-        yield start + (stop - start) * fraction
 
 
 def undo_stacks(source: Source, records: Iterable[Record], before: int) -> tuple[list[Step], list[Step]]:

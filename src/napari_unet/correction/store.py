@@ -24,10 +24,10 @@ from napari_unet.correction.lock import Lock
 from napari_unet.correction.places import read_json, replace_json
 from napari_unet.correction.recents import RecentWork, note_recent
 from napari_unet.correction.records import Kind, Record
-from napari_unet.correction.replay import Change, outcomes, replay, scaled, undo_stacks, unfolded
+from napari_unet.correction.replay import Change, outcomes, replay, undo_stacks, unfolded
 from napari_unet.correction.writer import JournalWriter, Saving
 from napari_unet.errors import StoreError
-from napari_unet.generators import drained
+from napari_unet.generators import drained, scaled
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:

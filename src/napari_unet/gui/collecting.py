@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.annotation import Annotated
 from napari_unet.correction import copy_part, look_for_checked
 from napari_unet.errors import TrainingError
+from napari_unet.generators import Steps
 from napari_unet.gui.jobs import MainThread, Progress
 
 if TYPE_CHECKING:
@@ -26,24 +27,17 @@ slices are left out."""
 
 def at_once(work: Copying) -> tuple[list[Annotated], int]:
     """Do it all here and now."""
-    while True:
-        try:
-            step = next(work)
-        except StopIteration as done:
-            result: tuple[list[Annotated], int] = done.value
-            return result
+    steps = Steps(work)
+    for step in steps:
         if not isinstance(step, float):
             step()
+    return steps.result
 
 
 def in_background(work: Copying, stop: StopFlag) -> Generator[Any, None, tuple[list[Annotated], int]]:
     """Return it as the work of a job."""
-    while True:
-        try:
-            step = next(work)
-        except StopIteration as done:
-            result: tuple[list[Annotated], int] = done.value
-            return result
+    steps = Steps(work)
+    for step in steps:
         if isinstance(step, float):
             yield Progress(step, f"Looking for what is checked: {step:.0%}. You can go on correcting.")
         else:
@@ -52,6 +46,7 @@ def in_background(work: Copying, stop: StopFlag) -> Generator[Any, None, tuple[l
             act.wait(stop)
         if stop.is_set():
             raise TrainingError("It was stopped before it began.")
+    return steps.result
 
 
 def looked_through(

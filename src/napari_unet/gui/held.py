@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.correction import pieces
+from napari_unet.generators import scaled
 from napari_unet.gui.room import fits, zeros_in_file
 
 if TYPE_CHECKING:
@@ -74,13 +75,7 @@ def read_back(
         held.found = begin(held)
         return held
     reading = store.iter_load(lambda size, dtype: _zeros(size, dtype, large))
-    while True:
-        try:
-            fraction = next(reading)
-        except StopIteration as done:
-            labels, status = done.value
-            break
-        yield _READING * fraction
+    labels, status = yield from scaled(reading, 0.0, _READING)
     held = Held(labels, status, large)
     held.found = begin(held)
     parts = list(pieces(tuple(slice(0, n) for n in shape)))

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.errors import ImageError
+from napari_unet.generators import drained
 from napari_unet.images.atomic import written_at_once
 from napari_unet.images.axes import label_planes, to_canonical
 
@@ -121,13 +122,7 @@ def rois_to_labels(
     ImageError
         If none has an area, or one does not say in which slice it lies.
     """
-    drawing = iter_rois_to_labels(rois, shape, axes, make=make)
-    while True:
-        try:
-            next(drawing)
-        except StopIteration as done:
-            labels: NDArray[np.int32] = done.value
-            return labels
+    return drained(iter_rois_to_labels(rois, shape, axes, make=make))
 
 
 def iter_rois_to_labels(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_unet.generators import Steps
 from napari_unet.prediction.components import Components, Grid, find_components, first_voxels
 from napari_unet.prediction.splitting import highest, split, split_in_windows
 from napari_unet.prediction.stopping import check, unless_stopped
@@ -205,24 +206,21 @@ class _Decoding:
 
     def _split_in_windows(self, number: int, box: Box) -> None:
         self.in_windows += 1
-        steps = split_in_windows(
-            lambda wide: (self._component(wide) == number, self._inward(wide)),
-            box,
-            self.grid.shape,
-            self.decoder.min_prominence,
-            self.largest,
-            self.stop,
+        steps = Steps(
+            split_in_windows(
+                lambda wide: (self._component(wide) == number, self._inward(wide)),
+                box,
+                self.grid.shape,
+                self.decoder.min_prominence,
+                self.largest,
+                self.stop,
+            )
         )
         start = self.count
         firsts: list[NDArray[np.int64]] = []
         sizes: list[NDArray[np.int64]] = []
         peaks: list[NDArray[np.float32]] = []
-        while True:
-            try:
-                core, parts = next(steps)
-            except StopIteration as done:
-                group = done.value
-                break
+        for core, parts in steps:
             total = int(parts.max(initial=0))
             present = parts > 0
             labels = np.asarray(self.out[core])
@@ -231,6 +229,7 @@ class _Decoding:
             firsts.append(first_voxels(parts, total, core, self.grid.shape))
             sizes.append(np.bincount(parts.ravel(), minlength=total + 1))
             peaks.append(highest(self._inward(core), parts, total))
+        group = steps.result
         first = np.full(len(group), np.iinfo(np.int64).max)
         size = np.zeros(len(group), np.int64)
         peak = np.zeros(len(group), np.float32)

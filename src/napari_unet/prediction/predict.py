@@ -13,6 +13,7 @@ import torch
 from napari_unet._version import __version__
 from napari_unet.errors import ImageError
 from napari_unet.events import Event, Notice, TileDone
+from napari_unet.generators import drained
 from napari_unet.images import from_canonical, measure_normalization
 from napari_unet.network import alignment
 from napari_unet.prediction.config import PredictConfig
@@ -127,12 +128,7 @@ def predict(
         image, model, axes=axes, config=config, region=region, normalization=normalization,
         return_maps=return_maps, out=out, stop=stop,
     )  # fmt: skip
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: Prediction = done.value
-            return result
+    return drained(steps)
 
 
 def iter_predict(
