@@ -31,9 +31,9 @@ def ask_for_truth(spec: ModelSpec | None) -> str:
     return "Draw about ten objects, paint some background beside them, then press Train."
 
 
-def how_many(count: int) -> str:
-    """Return ``1 object`` or ``5 objects``."""
-    return f"{count} object{'s' * (count != 1)}"
+def how_many(count: int, *, classes: bool = False) -> str:
+    """Return ``1 object`` or ``5 objects``; of classes, ``1 class`` or ``5 classes``."""
+    return f"{count} class{'es' * (count != 1)}" if classes else f"{count} object{'s' * (count != 1)}"
 
 
 def plural_kind(spec: ModelSpec) -> str:

@@ -204,7 +204,7 @@ class Importing:
         return len(spec.classes) if spec is not None and spec.task == "semantic" else 0
 
     def _ask(self, found: Incoming, name: str, then: Callable[[], None] = lambda: None) -> None:
-        what = f"{found.count} class{'es' * (found.count != 1)}" if self._classes() else how_many(found.count)
+        what = how_many(found.count, classes=self._classes() > 0)
         replaced = f" Truth would replace the {self._session.checked} checked." if self._session.checked else ""
         self._take = partial(self._take_one, found, name, then)
         self._session.say(f"{what} in {name}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.errors import UNetError
-from napari_unet.gui.hints import OPEN_AN_IMAGE
+from napari_unet.gui.hints import OPEN_AN_IMAGE, how_many
 from napari_unet.gui.layers import make_outlines
 from napari_unet.gui.session import JobState, Scope, Trial
 from napari_unet.images import label_axes, measure_normalization, to_canonical
@@ -91,9 +91,8 @@ class Trying:
                     found.append(_Found(name, None, str(error)))
                     continue
                 count = int(np.count_nonzero(np.unique(result.labels)))
-                unit = "object" if model.spec.task == "instances" else "class"
-                plural = "" if count == 1 else "s" if unit == "object" else "es"
-                found.append(_Found(name, result.labels, f"{count} {unit}{plural}"))
+                words = how_many(count, classes=model.spec.task == "semantic")
+                found.append(_Found(name, result.labels, words))
             return found
 
         def show(found: list[_Found]) -> None:
