@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     _R = TypeVar("_R")
 
-__all__ = ["Clock", "changed_in_pieces", "how_far", "result_told", "told_how_far", "way_back"]
+__all__ = ["Clock", "changed_in_pieces", "how_far", "result_told", "way_back"]
 
 _TELL_EVERY = 0.1
 """Seconds between two steps that are told."""
@@ -49,7 +49,7 @@ def changed_in_pieces(
         yield MainThread(document.end_filling)
         return False
     try:
-        whole = yield from told_how_far(change(), f"{doing}: {{}}. You can look, but not correct.", stop)
+        whole = yield from _told_how_far(change(), f"{doing}: {{}}. You can look, but not correct.", stop)
     except Exception:
         yield MainThread(document.end_filling)
         raise
@@ -57,17 +57,28 @@ def changed_in_pieces(
     return whole
 
 
-def told_how_far(steps: Generator[float], message: str, stop: StopFlag) -> Generator[Progress, None, bool]:
-    """Return work that says how far it is, 0 to 1, as that of a job; its result is whether it came to its end.
+def result_told(work: Generator[float, None, _R], message: str, stop: StopFlag) -> Generator[Progress, None, _R | None]:
+    """Return work that says how far it is, 0 to 1, as that of a job; its result stays, but None where it was stopped.
 
     Parameters
     ----------
-    steps : generator
+    work : generator
         It is closed where it was stopped.
     message : str
         What is said; ``{}`` is how far it is, and how long it still takes.
     stop : threading.Event
     """
+    found: list[_R] = []
+
+    def steps() -> Generator[float]:
+        found.append((yield from work))
+
+    yield from _told_how_far(steps(), message, stop)
+    return found[0] if found else None
+
+
+def _told_how_far(steps: Generator[float], message: str, stop: StopFlag) -> Generator[Progress, None, bool]:
+    """Return such work without a result: whether it came to its end."""
     clock, fraction = Clock(), 0.0
     with closing(steps):
         for fraction in steps:
@@ -76,17 +87,6 @@ def told_how_far(steps: Generator[float], message: str, stop: StopFlag) -> Gener
             if stop.is_set() and fraction < 1:
                 return False
     return fraction == 1
-
-
-def result_told(work: Generator[float, None, _R], message: str, stop: StopFlag) -> Generator[Progress, None, _R | None]:
-    """Return work that has a result as that of a job: as `told_how_far`, but the result is its own, or None."""
-    found: list[_R] = []
-
-    def steps() -> Generator[float]:
-        found.append((yield from work))
-
-    yield from told_how_far(steps(), message, stop)
-    return found[0] if found else None
 
 
 class Clock:
