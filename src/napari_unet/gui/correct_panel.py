@@ -71,6 +71,11 @@ class CorrectPanel(Section):
             name="size_from_checked",
             tooltip="Make the median diameter of the checked objects, or the width of long ones, the object size.",
         )
+        self._lay_out()
+        self._follow()
+        self._render()
+
+    def _lay_out(self) -> None:
         self.complete_more.setMaximumWidth(86)
         complete = row(self.complete, self.complete_more, stretch=(1, 0))
         self._only_objects: list[QWidget] = [complete, self.next, self.right_next]
@@ -92,6 +97,9 @@ class CorrectPanel(Section):
             self.take_size,  # below all that a person presses here: it comes while they press it
         ):
             self.add(one)
+
+    def _follow(self) -> None:
+        """Render again whenever something has changed."""
         self.complete_more.currentTextChanged.connect(self._choose_scope)
         # the camera moves many times a second; the count follows when it rests
         self._timer = QTimer(self)
@@ -101,11 +109,11 @@ class CorrectPanel(Section):
         for name in ("image", "axes", "model", "tool", "checked", "corrected", "objects", "so_far", "segmented"):
             getattr(self._session.events, name).connect(self._render)
         self._session.events.prediction.connect(self._count_soon)
-        workbench.viewer.dims.events.current_step.connect(self._count_soon)
-        workbench.viewer.dims.events.ndisplay.connect(self._count_soon)
-        self._camera = workbench.viewer.scene.camera
+        viewer = self._workbench.viewer
+        viewer.dims.events.current_step.connect(self._count_soon)
+        viewer.dims.events.ndisplay.connect(self._count_soon)
+        self._camera = viewer.scene.camera
         self._camera.events.connect(self._count_soon)
-        self._render()
 
     def close_connections(self) -> None:
         """Let go of the viewer."""

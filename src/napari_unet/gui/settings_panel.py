@@ -65,11 +65,19 @@ class SettingsPanel(QCollapsible):
         self.overlap.setValue(self._session.min_overlap)
         self.overlap.valueChanged.connect(self._choose_overlap)
         self.halo = self._chooser("halo", _HALOS)
+        self.device = self._chooser("device", ("auto", *available_devices()), letters=2)
+        self.precision = self._chooser("precision", _PRECISIONS)
+        self._lay_out()
+        self.toggled.connect(self._on_toggled)
+        session = self._session.events
+        for name in ("image", "axes", "model", *DECODING, "has_maps", "segmented", "link_z", "link_t"):
+            getattr(session, name).connect(self._render)
+        self._render()
+
+    def _lay_out(self) -> None:
         self._halo_row = row(caption("Halo of tiles"), self.halo, stretch=(0, 1))
         self._smallest_row = row(caption("Smallest object"), self.smallest, stretch=(0, 1))
         self._overlap_row = row(caption("Least overlap"), self.overlap, stretch=(0, 1))
-        self.device = self._chooser("device", ("auto", *available_devices()), letters=2)
-        self.precision = self._chooser("precision", _PRECISIONS)
         self._sliders = [
             row(caption("Foreground"), self.foreground, self._values[self.foreground], stretch=(0, 1)),
             row(caption("Prominence"), self.prominence, self._values[self.prominence], stretch=(0, 1)),
@@ -87,11 +95,6 @@ class SettingsPanel(QCollapsible):
         ):
             self.addWidget(one)
         self.addWidget(row(caption("Device"), self.device, self.precision, stretch=(0, 1, 1)))
-        self.toggled.connect(self._on_toggled)
-        session = self._session.events
-        for name in ("image", "axes", "model", *DECODING, "has_maps", "segmented", "link_z", "link_t"):
-            getattr(session, name).connect(self._render)
-        self._render()
 
     def _slider(self, name: str, move: Callable[[float], None], *, lowest: int = 1) -> QSlider:
         slider = quiet(QSlider(Qt.Orientation.Horizontal))

@@ -70,6 +70,20 @@ class SourcePanel(QWidget):
         self.model.setToolTip("What to find. Models of your own appear here; drop a model file on napari to add one.")
         self.sizes = SizePanel(workbench)
         self.form = NewModelForm(self._create)
+        self._lay_out(open_folder, import_labels)
+        self.image.textActivated.connect(self._workbench.choose_image)
+        self.axes.textActivated.connect(self._choose_axes)
+        self.level.activated.connect(workbench.opening.choose_level)
+        self.model.textActivated.connect(self._choose_model)
+        self._layers = workbench.viewer.layers
+        self._connections(connect=True)
+        self._session.events.image.connect(self._show_image)
+        self._session.events.axes.connect(self._show_image)
+        self._session.events.model.connect(self.show_models)
+        self.show_models()
+        self._follow_layers()
+
+    def _lay_out(self, open_folder: QPushButton, import_labels: QPushButton) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -82,17 +96,6 @@ class SourcePanel(QWidget):
         layout.addWidget(self.sizes)
         layout.addWidget(self.form)
         self.form.hide()
-        self.image.textActivated.connect(self._workbench.choose_image)
-        self.axes.textActivated.connect(self._choose_axes)
-        self.level.activated.connect(workbench.opening.choose_level)
-        self.model.textActivated.connect(self._choose_model)
-        self._layers = workbench.viewer.layers
-        self._connections(connect=True)
-        self._session.events.image.connect(self._show_image)
-        self._session.events.axes.connect(self._show_image)
-        self._session.events.model.connect(self.show_models)
-        self.show_models()
-        self._follow_layers()
 
     def close_connections(self) -> None:
         """Let go of the layer list."""

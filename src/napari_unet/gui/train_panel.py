@@ -65,7 +65,6 @@ class TrainPanel(Section):
             "Every training in this folder starts from this model and all that is checked, not from the version "
             "before: so errors do not add up. It is the one of the first training; choose another here."
         )
-        self._base_row = row(caption("Starts from"), self.base, stretch=(0, 1))
         self.forecast = wrapped_label("forecast")
         set_tone(self.forecast, "quiet")
         self.curve = Curve()
@@ -89,29 +88,37 @@ class TrainPanel(Section):
             name="keep_old",
             tooltip="Forget the new model; nothing has changed.",
         )
-        self.add(self.resume)
-        self.add(row(self.train, self.stop, stretch=(3, 1)))
-        self.add(row(self.minutes, self.forecast, stretch=(0, 1)))
-        self.add(self._base_row)
-        self.add(self.verdict)
-        self.add(row(self.compare, self.use_new, self.keep_old, stretch=(1, 1, 1)))
         self.back = button("Back", self._go_back, name="back")
         self.more_versions = button(
             "Versions", self._show_versions, name="versions", tooltip="Every model that was replaced, with its labels."
         )
         self.menu = QMenu(self)
         self.menu.setObjectName("versions_menu")
+        self._lay_out()
+        self._follow()
+        self._render()
+        self._render_base()
+
+    def _lay_out(self) -> None:
+        self._base_row = row(caption("Starts from"), self.base, stretch=(0, 1))
+        self.add(self.resume)
+        self.add(row(self.train, self.stop, stretch=(3, 1)))
+        self.add(row(self.minutes, self.forecast, stretch=(0, 1)))
+        self.add(self._base_row)
+        self.add(self.verdict)
+        self.add(row(self.compare, self.use_new, self.keep_old, stretch=(1, 1, 1)))
         self.add(row(self.back, self.more_versions, stretch=(3, 1)))
         self.add(self.folded)
+
+    def _follow(self) -> None:
+        """Render again whenever something has changed."""
         self.minutes.currentIndexChanged.connect(self._render)
-        self.base.textActivated.connect(workbench.learning.choose_base)
+        self.base.textActivated.connect(self._workbench.learning.choose_base)
         for name in ("image", "model", "training", "prediction", "checked", "corrected", "newer", "step_seconds",
                      "enough", "versions", "unfinished", "has_preview", "verdict", "segmented"):  # fmt: skip
             getattr(self._session.events, name).connect(self._render)
         for name in ("base", "model"):
             getattr(self._session.events, name).connect(self._render_base)
-        self._render()
-        self._render_base()
 
     def on_event(self, event: Any) -> None:
         """Draw a step or a score."""
