@@ -386,16 +386,16 @@ def test_images_of_a_plate_have_names_of_their_own(
 def test_an_interrupt_keeps_what_is_done(
     run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_unet.prediction import batch
+    from napari_unet.prediction import image_job
 
-    real = batch.write_labels
+    real = image_job.write_labels
 
     def write_and_interrupt(*arguments: Any, **others: Any) -> Path:
         path = real(*arguments, **others)
         os.kill(os.getpid(), signal.SIGINT)
         return path
 
-    monkeypatch.setattr(batch, "write_labels", write_and_interrupt)
+    monkeypatch.setattr(image_job, "write_labels", write_and_interrupt)
     command = ("predict", folders[0], "-m", tiny_file, "-o", tmp_path / "out", "--device", "cpu")
     answer = run(*command)
     assert answer.code == 1

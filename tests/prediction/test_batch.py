@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet import Model
 
-batch_module = importlib.import_module("napari_unet.prediction.batch")
+job_module = importlib.import_module("napari_unet.prediction.image_job")
 workspace_module = importlib.import_module("napari_unet.prediction.workspace")
 CPU = PredictConfig(device="cpu", min_size=0)
 
@@ -122,16 +122,14 @@ def test_stop_ends_it_between_tiles_without_a_failure(files: list[Path], tiny_mo
 def test_file_that_goes_wrong_in_between_does_not_stop_the_others(
     files: list[Path], tiny_model: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_unet.prediction import batch
-
-    real, failures = batch.iter_predict, [MemoryError(), OSError("the disk is gone")]
+    real, failures = job_module.iter_predict, [MemoryError(), OSError("the disk is gone")]
 
     def fail_twice(*arguments: Any, **others: Any) -> Any:
         if failures:
             raise failures.pop(0)
         return real(*arguments, **others)
 
-    monkeypatch.setattr(batch, "iter_predict", fail_twice)
+    monkeypatch.setattr(job_module, "iter_predict", fail_twice)
     _, result = drain(files, tiny_model())
     assert [one.message for one in result.failed] == ["it needs more memory than there is", "the disk is gone"]
     assert [one.path for one in result.done] == files[2:]
@@ -233,7 +231,7 @@ def test_files_of_one_image_are_segmented_once(tmp_path: Path, tiny_model: Calla
 @pytest.fixture
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels and maps go to disk, however small, and labels are made in small blocks."""
-    monkeypatch.setattr(batch_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr(job_module, "_IN_MEMORY", 0)
     monkeypatch.setattr(workspace_module, "_IN_MEMORY", 0)
     monkeypatch.setattr(workspace_module, "_CHUNKS", {2: (16, 24), 3: (4, 8, 8)})
     monkeypatch.setattr(workspace_module, "_BLOCK", 600)

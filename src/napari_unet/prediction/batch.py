@@ -3,62 +3,34 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_unet.annotation import Status
-from napari_unet.errors import ConfigError, ImageError, UNetError
+from napari_unet.errors import ConfigError, UNetError
 from napari_unet.events import FileDone, FileFailed, FileSkipped, FileStarted
-from napari_unet.images import (
-    label_axes,
-    label_planes,
-    open_image,
-    read_provenance,
-    to_canonical,
-    write_labels,
-    write_rois,
-)
 from napari_unet.models import model_hash
 from napari_unet.prediction.config import PredictConfig
-from napari_unet.prediction.inputs import at_level, axes_of, for_image, identity_of
-from napari_unet.prediction.measurements import Table, measure
-from napari_unet.prediction.outputs import (
-    Format,
-    check_target,
-    digest,
-    label_paths,
-    own_labels,
-    rois_path,
-    same_recipe,
-    source_beside,
-)
-from napari_unet.prediction.predict import iter_predict
+from napari_unet.prediction.image_job import ImageJob
+from napari_unet.prediction.outputs import Format, label_paths, own_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from threading import Event as StopFlag
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.events import Event
     from napari_unet.images import OpenedImage
     from napari_unet.models import Model
+    from napari_unet.prediction.measurements import Table
 
     _Outcome = FileDone | FileSkipped | FileFailed
 
 __all__ = ["Batch", "BatchConfig", "Checked", "Corrections", "iter_segment_files"]
-
-_NO_MATTER = {"device", "tile", "batch"}
-"""Settings that change how fast the labels are made, not which."""
-
-_IN_MEMORY = 256 * 2**20
-"""Labels of one image with more bytes are made on disk, where a run that was killed goes on."""
 
 
 class BatchConfig(BaseModel):
@@ -201,7 +173,7 @@ def iter_segment_files(
         if whole is not None:
             is_link = os.path.realpath(path) == os.path.realpath(whole)
             return FileSkipped(path, None, f"{'the same file as' if is_link else 'part of'} {whole.name}"), {}
-        job = _Job(path, targets[path], model, config, batch, corrections, weights)
+        job = ImageJob(path, targets[path], model, config, batch, corrections, weights)
         part_of.update(dict.fromkeys(map(os.path.realpath, job.image.files), path))
         return (yield from job.run(stop))
 
@@ -224,139 +196,5 @@ def iter_segment_files(
     return result
 
 
-class _Job:
-    """One image of a batch: opened, its settings worked out."""
-
-    def __init__(
-        self,
-        path: Path,
-        target: Path,
-        model: Model,
-        config: PredictConfig,
-        batch: BatchConfig,
-        corrections: Corrections | None,
-        weights: str,
-    ) -> None:
-        self._path, self._target, self._model, self._batch = path, target, model, batch
-        self.image = at_level(path, batch.level, config.object_diameter_px, model.spec.object_diameter_px)
-        self._axes = axes_of(self.image, batch.axes)
-        self._config = for_image(config, self.image, self._axes, batch.channels, model.spec)
-        self._checked = corrections.of(self.image, self._axes) if corrections is not None else None
-        self._corrections = corrections
-        self._recipe = {
-            "weights": weights,
-            "settings": self._config.model_dump(mode="json", exclude=_NO_MATTER),
-            "axes": self._axes,
-            "level": self.image.level,
-            "image": identity_of(self.image),
-            "corrections": self._checked and digest(self._checked.labels, self._checked.status),
-        }
-
-    def run(self, stop: StopFlag | None) -> Generator[Event, None, tuple[FileDone | FileSkipped, Table]]:
-        """Segment the image, or find its labels; measure them."""
-        try:
-            return (yield from self._run(stop))
-        finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-
-    @property
-    def _scratch(self) -> Path:
-        """Where large labels are until they are written; what is left of a run that was killed lies beside it."""
-        return self._target.with_name(f".{self._target.name}.unfinished.zarr")
-
-    def _run(self, stop: StopFlag | None) -> Generator[Event, None, tuple[FileDone | FileSkipped, Table]]:
-        event: FileDone | FileSkipped
-        made = None if self._batch.overwrite else read_provenance(self._target)
-        if same_recipe(made, self._recipe):
-            event = FileSkipped(self._path, self._target, "done already with this model and these settings")
-            opened = open_image(self._target)
-            labels, axes = opened.data, opened.axes or label_axes(self._axes)
-        else:
-            shared = self._batch.output is not None
-            check_target(self._target, self._path, made, overwrite=self._batch.overwrite, shared=shared)
-            axes = label_axes(self._axes)
-            labels, event = yield from self._segment(stop)
-        if self._batch.rois and self._model.spec.task == "instances":
-            write_rois(rois_path(self._target), labels, axes)
-        return event, self._measured(labels, axes) if self._batch.measure else {}
-
-    def _segment(self, stop: StopFlag | None) -> Generator[Event, None, tuple[Any, FileDone]]:
-        sizes = zip(self._axes, self.image.shape, strict=True)
-        is_large = 4 * prod(n for letter, n in sizes if letter not in "CS") > _IN_MEMORY
-        out = self._scratch if is_large else None
-        result = yield from iter_predict(
-            self.image.data, self._model, axes=self._axes, config=self._config, out=out, stop=stop
-        )
-        labels: Any = result.labels
-        if self._checked is not None and self._corrections is not None:
-            if tuple(self._checked.labels.shape) != tuple(labels.shape):
-                raise ImageError(
-                    f"The corrections of {self._path.name} have the shape {tuple(self._checked.labels.shape)}, its "
-                    f"labels {tuple(labels.shape)}. Segment the level that was corrected (--level), or leave the "
-                    "corrections out (--ignore-corrections)."
-                )
-            labels = self._corrections.merge(self._checked, np.asarray(labels))
-        axes = label_axes(self._axes)
-        found = sum(1 for number in _numbers(labels, axes) if number)
-        told = {**result.provenance, "corrections": self._corrected()}
-        source = source_beside(self._target, self._path)
-        provenance = {**told, "image": self._path.name, "source": source, "recipe": self._recipe}
-        write_labels(
-            self._target,
-            labels,
-            axes,
-            pixel_size_um=self.image.pixel_size_um,
-            provenance=provenance,
-            frame_interval_s=self.image.frame_interval_s,
-        )
-        kept = f"{self._path.name}: what was checked in napari is in it, as it was left."
-        notes = (*self.image.notes, *[kept] * (self._checked is not None), *self._advice(found, result.provenance))
-        return labels, FileDone(self._path, self._target, found, told, notes)
-
-    def _corrected(self) -> dict[str, int] | None:
-        """Return how much of the labels a person has made; None where nobody did."""
-        if self._checked is None:
-            return None
-        status = self._checked.status
-        return {
-            "checked_voxels": int(np.count_nonzero(status == Status.CHECKED)),
-            "ignored_voxels": int(np.count_nonzero(status == Status.IGNORE)),
-            "corrected_objects": len(self._checked.corrected),
-        }
-
-    def _advice(self, found: int, provenance: dict[str, Any]) -> list[str]:
-        name, range_ = self._path.name, provenance.get("normalization", {"low": [0], "high": [1]})
-        if all(low == high for low, high in zip(range_["low"], range_["high"], strict=True)):
-            return [f"{name} has one value everywhere: there is nothing to see. Check the file and the channel."]
-        if not found and self._model.spec.task == "instances":
-            return [f"{name}: No objects. Check the object size, or try another model."]
-        return []
-
-    def _measured(self, labels: Any, axes: str) -> Table:
-        checked, spec = self._checked, self._model.spec
-        own = label_axes(self._axes)
-        return measure(
-            to_canonical(labels, axes)[:, 0],
-            "TZYX",
-            self.image.data,
-            self._axes,
-            task=spec.task,
-            classes=[c.name for c in spec.classes],
-            spatial_dims=spec.spatial_dims,
-            pixel_size_um=self.image.pixel_size_um,
-            channel_names=self.image.channel_names,
-            status=None if checked is None else to_canonical(checked.status, own)[:, 0],
-            corrected=frozenset() if checked is None else checked.corrected,
-            file=str(self._path),
-        )
-
-
 def _is_set(stop: StopFlag | None) -> bool:
     return stop is not None and stop.is_set()
-
-
-def _numbers(labels: Any, axes: str) -> set[int]:
-    found: set[int] = set()
-    for _, plane in label_planes(labels, axes):
-        found.update(np.unique(plane).tolist())
-    return found
