@@ -157,8 +157,8 @@ def test_network_that_looks_at_single_voxels_is_exact(data: st.DataObject, dims:
 
 
 def test_blended_is_near_the_exact_and_cheaper() -> None:
-    network = network_of(features=(4, 6, 8), norm="batch")
-    image = np.random.default_rng(0).random((1, 36, 60, 56))
+    network = network_of(features=(3, 4, 5), norm="batch")
+    image = np.random.default_rng(0).random((1, 30, 48, 44))
     exact = tiled_forward(image, network, config=PredictConfig(device="cpu", halo="exact", precision="float32"))
     tile = least_tile(network, 4)
     blended = tiled_forward(image, network, config=BLENDED.model_copy(update={"tile": tile}))
@@ -244,7 +244,7 @@ def test_stop_ends_it(stack: NDArray[Any], tiny_model: Make) -> None:
 def test_too_little_memory_gives_smaller_tiles_that_are_blended_too(
     tiles: float, stack: NDArray[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = network_of(features=(4, 6, 8))
+    network = network_of(features=(2, 3, 4))
     image = stack[:1].astype(float)
     config = BLENDED.model_copy(update={"tile": least_tile(network, 6)})
     expected = tiled_forward(image, network, config=config)

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Make = Callable[..., Model]
-CONFIG = PredictConfig(device="cpu", precision="float32", tile=(56, 56), batch=1, min_size=0)
+CONFIG = PredictConfig(device="cpu", precision="float32", tile=(32, 32), batch=1, min_size=0)
 MOVIE = ndi.gaussian_filter(np.random.default_rng(0).random((2, 3, 40, 50), np.float32), (0, 0, 1, 1))
+
+
+@pytest.fixture
+def tiny_model(tiny_model: Make) -> Make:
+    """Models that see 8 pixels far, so that small tiles do."""
+    return lambda **changes: tiny_model(**{"network": {"features": (4, 6)}, **changes})
 
 
 def stopped_after(batches: int, image: NDArray[Any], model: Model, axes: str, out: Any, **others: Any) -> None:
@@ -41,6 +47,7 @@ def test_goes_on_to_the_same_labels_and_maps(batches: int, link_t: bool, scaled:
     config = CONFIG.model_copy(update={"link_t": link_t, "object_diameter_px": 18.0 if scaled else 20.0})
     common = {"axes": "TZYX", "config": config, "return_maps": True}
     expected = predict(MOVIE, model, **common)
+    assert expected.labels.max() > 20
     memory = InMemory()
     stopped_after(batches, MOVIE, model, out=memory, **common)
     events = iter_predict(MOVIE, model, out=memory, **common)
@@ -71,6 +78,7 @@ def test_begins_anew_where_something_else_is_wanted(tiny_model: Make) -> None:
     stopped_after(9, MOVIE, model, "TZYX", memory)
     other = CONFIG.model_copy(update={"foreground_threshold": 0.6})
     expected = predict(MOVIE, model, axes="TZYX", config=other).labels
+    assert expected.max() > 20
     events = list(iter_predict(MOVIE, model, axes="TZYX", config=other, out=memory))
     assert events[0].done == 1
     stopped_after(9, MOVIE, model, "TZYX", memory)
@@ -89,6 +97,7 @@ def test_finished_part_is_that_of_the_whole(
 ) -> None:
     model, image = tiny_model(), MOVIE.transpose(order)
     expected = predict(image, model, axes=axes, config=CONFIG).labels
+    assert expected.max() > 20
     per_plane = next(iter_predict(image, model, axes=axes, config=CONFIG)).total // 6
     ends = {0: None, 1: (1, 1), 2: (1, 2), 3: (1, 3), 5: (1, 3)}
     for frames, end in ends.items():
