@@ -19,8 +19,9 @@ pictures: $(READY)
 	cp demo-output/*.png docs/images/
 	$(BIN)/python docs/pictures/border_weights.py docs/images/border-weights.png
 
+# many tests start a Python of their own: none of them compiles what another has compiled
 test: $(READY)
-	$(call virtual_screen,1280x1024) env OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	$(call virtual_screen,1280x1024) env OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check
