@@ -10,7 +10,8 @@ from superqt import QCollapsible
 from napari_unet.events import Notice, Score
 from napari_unet.gui import learning
 from napari_unet.gui.forecast import steps_line
-from napari_unet.training import Paired
+from napari_unet.gui.verdict import advice_on, verdict_on
+from napari_unet.training import Paired, Trained
 
 LONG = 10**6
 BLUE = "#2f6fde"
@@ -108,10 +109,17 @@ ADVICE = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("paired", "score", "button", "words"), ADVICE)
+def test_advice_in_words(paired, score, button, words, make_model):
+    trained = Trained(make_model(), paired=paired, score=score)
+    assert words in verdict_on(trained)
+    assert {"use": "use_new", "keep": "keep_old", "unsure": "compare"}[advice_on(trained)] == button
+
+
 def test_the_highlighted_button_follows_the_advice(teacher, trainings, outcome):
     user = teacher
     trainings.steps = 1
-    for paired, score, button, words in ADVICE:
+    for paired, score, button, words in (*ADVICE[:3], ADVICE[-1]):
         outcome.changes.update(paired=paired, score=score)
         user.train()
         verdict = user.panel.train.verdict
