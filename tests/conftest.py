@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,13 @@ settings.register_profile(
 settings.load_profile("tests")
 torch.set_num_threads(1)  # the networks are tiny; on a busy machine more threads wait for each other
 
+os.environ["NAPARI_CONFIG"] = ""  # the settings of the user of this machine are neither read nor written
 FROZEN_MODULES = pytest.StashKey[int]()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of the collections of garbage from the first test on."""
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from napari._qt.qt_main_window import _QtMainWindow
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QPointF, Qt, QThreadPool
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -24,10 +26,22 @@ from napari_unet.models import ClassSpec, Model
 from napari_unet.network import alignment, halo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+@pytest.fixture(scope="session", autouse=True)
+def light_windows() -> Iterator[None]:
+    """Spare every window work that none of these tests looks at."""
+    installed = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda paths=(): iter(installed))
+        # Python hears each event of each widget, only for a menu bar that a user has hidden
+        patch.delattr(_QtMainWindow, "eventFilter")
+        yield
+
 
 CENTRES = ((12, 12), (12, 44), (32, 28), (50, 12), (50, 48))
 RADIUS = 6
