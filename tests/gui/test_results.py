@@ -73,6 +73,7 @@ def test_measurements_are_the_features_of_the_layer(user):
 def test_the_table_begins_with_an_object_that_there_is(user):
     user.segment()
     for _ in range(12):
+        user.document.clear()
         user.segment()  # each time with new ids
     first = np.unique(user.labels)[1]
     assert first > 50
