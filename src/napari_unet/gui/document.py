@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.correction import Edit, Journal, import_edit, make_sample
+from napari_unet.correction import IMPORT, Edit, Journal, import_edit, make_sample
 from napari_unet.errors import AnnotationError
 from napari_unet.gui.changing import SEGMENT, InPieces
 from napari_unet.gui.collecting import at_once, copied_part, looked_through
@@ -229,8 +229,8 @@ class Document(InPieces):
         """Make an edit and note it; False if there is none to make."""
         if edit is None or self.is_busy:
             return False
-        # undo after a segmentation takes back that one, and nothing before it, whatever it changed
-        if edit.what == SEGMENT or not edit.changes_nothing:
+        # undo after a segmentation, or an import, takes back that and nothing before it, whatever it changed
+        if edit.what in (SEGMENT, IMPORT) or not edit.changes_nothing:
             self._journal.record(edit)
             self._take(edit)
             self.edited.emit(edit)
