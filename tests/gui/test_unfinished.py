@@ -121,3 +121,30 @@ def test_a_training_that_fails_can_go_on(user, trainings, monkeypatch):
     user.until(lambda: user.session.has_preview and user.idle)
     assert first_step(user) == 4
     user.press("keep_old")
+
+
+def test_a_new_model_that_waits_for_an_answer_is_there_the_next_time(user, trainings):
+    user.segment()
+    user.press("tool_confirm")
+    user.click((12, 12))
+    user.press("tool_background")
+    user.stroke(np.linspace((60, 30), (60, 40), 4))
+    trainings.steps = 3
+    user.train()
+    user.until(lambda: user.session.has_preview and user.idle)
+    before = user.panel.workbench.learning._candidate.model
+    user.viewer.window.remove_dock_widget(user.panel)
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    user.until(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
+    again = type(user)(user.viewer, user.folder, user.told)
+    again.until(lambda: again.session.checked == 1)
+    assert again.button("resume").text() == "Show the new model"
+    again.press("resume")
+    again.until(lambda: again.session.has_preview and again.idle)
+    after = again.panel.workbench.learning._candidate.model
+    for one, other in zip(before.network.state_dict().values(), after.network.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert after.spec.decoder == before.spec.decoder
+    again.press("keep_old")
+    assert not again.button("resume").isVisible()
+    again.panel.workbench.close()

@@ -101,6 +101,26 @@ def test_training_broken_off_goes_on_as_if_nothing_had_happened(
     assert not file.exists(), "nothing is left over"
 
 
+@pytest.mark.parametrize("patience", [None, 1])
+def test_finished_training_whose_checkpoint_is_kept_gives_its_result_again(
+    patience: int | None,
+    undisturbed: tuple[list[Annotated], TrainConfig, ModelSpec, Trained],
+    tmp_path: Path,
+) -> None:
+    samples, config, spec, _ = undisturbed
+    config, file = config.model_copy(update={"patience": patience}), tmp_path / "run.checkpoint"
+    _, whole = drain(iter_train(samples, config, spec=spec, checkpoint=file, keep_checkpoint=True))
+    unfinished = read_unfinished(file)
+    assert unfinished is not None
+    assert unfinished.progress == "finished"
+    events, again = drain(iter_train(samples, config, spec=spec, checkpoint=file, keep_checkpoint=True))
+    assert not losses(events), "no step was taken"
+    assert same(weights(again.model), weights(whole.model))
+    assert again.model.spec.decoder == whole.model.spec.decoder
+    assert again.score == whole.score
+    assert file.exists()
+
+
 SCRIPT = """
 import json, sys
 import numpy as np, torch

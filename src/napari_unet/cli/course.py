@@ -33,7 +33,7 @@ _ADVICE = {
 class Training(Protocol):
     """A training that is ready to begin."""
 
-    def __call__(self, *, stop: StopFlag, checkpoint: Path) -> Generator[Event, None, Trained]:
+    def __call__(self, *, stop: StopFlag, checkpoint: Path, keep_checkpoint: bool) -> Generator[Event, None, Trained]:
         """Begin, or go on from the checkpoint."""
 
 
@@ -103,10 +103,13 @@ def run_training(
 
     _check_writable(files.model.parent)
     with stop_on_interrupt() as stop:
-        result, told = _drain(training(stop=stop, checkpoint=files.checkpoint), task, quiet=as_json)
+        steps = training(stop=stop, checkpoint=files.checkpoint, keep_checkpoint=True)
+        result, told = _drain(steps, task, quiet=as_json)
     spec = result.model.spec.model_copy(update={"name": name})
     path = save_model(Model(result.model.network, spec), files.model)
     recipe = files.write_recipe(result.recipe)
+    if not result.stopped:
+        files.checkpoint.unlink(missing_ok=True)
     checkpoint = files.checkpoint if result.stopped and files.checkpoint.exists() else None
     if as_json:
         paired = result.paired and {**vars(result.paired), "advice": result.paired.advice}

@@ -155,11 +155,13 @@ class Learning:
             self._path, session.newer = path, self.newer_corrections()
 
         def learn(everything: list[Annotated], stop: StopFlag) -> Generator[Any, None, Trained]:
+            # until it is decided what becomes of the new model
+            keeping: Any = {"stop": stop, "checkpoint": path, "keep_checkpoint": True}
             if model is None:
                 start = _start_for(spec)
-                return (yield from iter_train(everything, config, spec=spec, start=start, stop=stop, checkpoint=path))
+                return (yield from iter_train(everything, config, spec=spec, start=start, **keeping))
             base = load_base(base_name, model)
-            return (yield from iter_fine_tune(base, everything, config, in_use=model, stop=stop, checkpoint=path))
+            return (yield from iter_fine_tune(base, everything, config, in_use=model, **keeping))
 
         def run(stop: StopFlag) -> Generator[Any, None, Trained]:
             load_what_training_needs()

@@ -165,7 +165,8 @@ class TrainPanel(Section):
         may_train = not busy and not session.has_preview
         may_resume = may_train and bool(session.unfinished)
         self.resume.setVisible(may_resume)
-        self.resume.setText(f"Continue training ({session.unfinished})")
+        finished = session.unfinished == "finished"
+        self.resume.setText("Show the new model" if finished else f"Continue training ({session.unfinished})")
         set_highlight(self.resume, may_resume)
         set_highlight(self.train, session.checked > 0 and may_train and not may_resume)
         set_highlight(self.stop, busy and session.enough)

@@ -45,16 +45,21 @@ class Unfinished:
         Its settings: with these it goes on.
     minutes, steps : float, int
         How far it had come.
+    is_finished : bool
+        Whether that was its end: what is left is to decide on its result.
     """
 
     model: str
     config: TrainConfig
     minutes: float
     steps: int
+    is_finished: bool = False
 
     @property
     def progress(self) -> str:
-        """How far it had come, in words: "3 of 5 min", "20 of 300 steps"."""
+        """How far it had come, in words: "3 of 5 min", "20 of 300 steps"; at its end, "finished"."""
+        if self.is_finished:
+            return "finished"
         if self.config.steps is not None:
             return f"{self.steps} of {self.config.steps} steps"
         return f"{self.minutes:.0f} of {self.config.minutes or 5.0:.0f} min"
@@ -143,7 +148,8 @@ def read_unfinished(path: str | Path) -> Unfinished | None:
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.get_tensor(_DOCUMENT).numpy().tobytes())["state"]
         config = TrainConfig.model_validate(state["config"])
-        return Unfinished(state["model"], config, state["budget"]["elapsed"] / 60, state["trainer"]["steps_done"])
+        minutes, steps = state["budget"]["elapsed"] / 60, state["trainer"]["steps_done"]
+        return Unfinished(state["model"], config, minutes, steps, state.get("is_finished", False))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
 

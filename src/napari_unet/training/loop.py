@@ -105,6 +105,7 @@ def iter_train(
     start: Model | None = None,
     stop: StopFlag | None = None,
     checkpoint: str | Path | None = None,
+    keep_checkpoint: bool = False,
 ) -> Generator[Event, None, Trained]:
     """Train a model from scratch, step by step.
 
@@ -123,6 +124,9 @@ def iter_train(
         Where to keep the state of the training, every minute and at a stop. If the file is there already, the
         training goes on from it and ends as if it had never been broken off; a training that comes to its end
         removes it.
+    keep_checkpoint : bool
+        Leave it there at the end too, for whoever has yet to save the result or to decide on it. Taken up again, the
+        training gives that result without another step.
 
     Yields
     ------
@@ -148,7 +152,7 @@ def iter_train(
         take_weights(network, start.network)
     model = Model(network, spec)
     config = resolved(config, model, fine_tuning=False)
-    run = Run(model, samples, config, stop=stop, checkpoint=checkpoint)
+    run = Run(model, samples, config, stop=stop, checkpoint=checkpoint, keep_checkpoint=keep_checkpoint)
     return (yield from _iter_run(run, samples, config))
 
 
@@ -161,6 +165,7 @@ def iter_fine_tune(
     rehearsal: Sequence[Annotated] = (),
     stop: StopFlag | None = None,
     checkpoint: str | Path | None = None,
+    keep_checkpoint: bool = False,
 ) -> Generator[Event, None, Trained]:
     """Train a model further, step by step; what is not named here is as in `iter_train`.
 
@@ -178,6 +183,7 @@ def iter_fine_tune(
         them. None of them is held out or scored.
     stop : threading.Event, optional
     checkpoint : path, optional
+    keep_checkpoint : bool
 
     Yields
     ------
@@ -189,7 +195,10 @@ def iter_fine_tune(
     """
     config = resolved(config or TrainConfig(), model, fine_tuning=True)
     copied = Model(copy.deepcopy(model.network), model.spec)
-    run = Run(copied, samples, config, rehearsal=rehearsal, is_fine_tuning=True, stop=stop, checkpoint=checkpoint)
+    run = Run(
+        copied, samples, config, rehearsal=rehearsal, is_fine_tuning=True, stop=stop, checkpoint=checkpoint,
+        keep_checkpoint=keep_checkpoint,
+    )  # fmt: skip
     return (yield from _iter_run(run, samples, config, base=model, in_use=in_use or model))
 
 

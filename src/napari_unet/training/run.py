@@ -77,6 +77,8 @@ class Run:
     stop : threading.Event, optional
     checkpoint : path, optional
         Written every minute; removed once the training has come to its end.
+    keep_checkpoint : bool
+        Write it at the end instead.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Run:
         is_fine_tuning: bool = False,
         stop: StopFlag | None = None,
         checkpoint: str | Path | None = None,
+        keep_checkpoint: bool = False,
     ) -> None:
         self._is_fine_tuning = is_fine_tuning
         self._model, self._config, self._stop = model, config, stop
@@ -102,6 +105,7 @@ class Run:
         every = max(1, -(-len(self.held_out) // _MAX_VALIDATION_FIELDS))
         self._looked_at = self.held_out[::every]
         self._path = None if checkpoint is None else Path(checkpoint)
+        self._keeps = keep_checkpoint
         self._rehearsal = make_fields(rehearsal, model.spec, border=border)
         everything = [*self.fields, *self.held_out, *self._rehearsal]
         self._of = "" if checkpoint is None else fingerprint(config, model, everything)
@@ -137,6 +141,8 @@ class Run:
         yield from self._prepare(budget)
         try:
             yield from self._steps(budget)
+            if self._keeps and not self.stopped:
+                yield from self._save(budget, is_finished=True)
         except GeneratorExit:
             # whoever drains it goes away, a window that is closed for example: it can go on from here
             list(self._save(budget))
@@ -160,8 +166,11 @@ class Run:
         return result
 
     def forget_checkpoint(self) -> None:
-        """Remove the checkpoint of a training that has come to its end; one that was stopped can go on."""
-        if self._path is not None and not self.stopped:
+        """Remove the checkpoint of a training that has come to its end, unless it is to be kept.
+
+        One that was stopped can go on.
+        """
+        if self._path is not None and not self.stopped and not self._keeps:
             self._path.unlink(missing_ok=True)
 
     def _prepare(self, budget: Budget) -> Iterator[Event]:
@@ -208,7 +217,7 @@ class Run:
             )
 
     def _steps(self, budget: Budget) -> Iterator[Event]:
-        saved_at, ended = time.monotonic(), False
+        saved_at, ended = time.monotonic(), self._has_lost_patience()
         if self.held_out and self.history and budget.validation_is_due(False):
             yield from self._validate(budget)  # it was broken off before it came to that
         while budget.left > 0 and not ended:
@@ -222,8 +231,7 @@ class Run:
             if self.held_out and budget.validation_is_due(self.stopped):
                 yield from self._validate(budget)
                 self.stopped = self._hears_stop()
-            patience = self._config.patience
-            ended = self.stopped or (patience is not None and self._best.without_gain >= patience)
+            ended = self.stopped or self._has_lost_patience()
             if not ended and time.monotonic() >= saved_at + CHECKPOINT_SECONDS:
                 yield from self._save(budget)
                 saved_at = time.monotonic()
@@ -235,6 +243,10 @@ class Run:
                     "epochs",
                 )
             )
+
+    def _has_lost_patience(self) -> bool:
+        patience = self._config.patience
+        return patience is not None and self._best.without_gain >= patience
 
     def _note(self, *events: Event) -> Iterator[Event]:
         for event in events:
@@ -263,7 +275,7 @@ class Run:
                 Notice("No longer improving on the held-out areas: you can stop. The best is kept.", "no_gain")
             )
 
-    def _save(self, budget: Budget) -> Iterator[Event]:
+    def _save(self, budget: Budget, *, is_finished: bool = False) -> Iterator[Event]:
         if self._path is None:
             return
         best = self._best
@@ -273,6 +285,7 @@ class Run:
             "budget": budget.state(),
             "best": {"value": best.value, "without_gain": best.without_gain, "told": best.told},
             "model": self.spec.name,
+            "is_finished": is_finished,
             "config": self._config.model_dump(mode="json"),
         }
         try:
