@@ -26,6 +26,7 @@ from _user import correct_worst, scattered
 
 import napari_unet as nu
 from napari_unet.events import StepDone
+from napari_unet.training import median_diameter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,11 @@ def read_frames(folder: Path) -> tuple[list[Frame], list[Frame]]:
     """Return image and labels of each frame: those for testing, those to work on."""
     frames = list(zip(*(tifffile.imread(folder / f"{name}.tif") for name in ("images", "labels")), strict=True))
     return frames[:TEST_FRAMES], frames[TEST_FRAMES:]
+
+
+def diameters(frames: list[Frame]) -> str:
+    """Return how large the cells of each frame are, in px."""
+    return ", ".join(f"{median_diameter(labels):.0f}" for _, labels in frames)
 
 
 def annotated(frame: Frame, name: str, size: float, labels: Any = None, status: Any = None) -> nu.Annotated:
@@ -127,6 +133,7 @@ def main() -> None:
     options = parser.parse_args()
 
     test, work = read_frames(options.data)
+    print(f"median diameters of the cells in px: test frames {diameters(test)}; the others {diameters(work)}")
     base = nu.load_model(options.model)
     runs, budget = Runs(options.results), f"{budget_name(options)} | {options.object_size:g} px"
     rows = []
