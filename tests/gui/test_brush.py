@@ -272,6 +272,8 @@ def test_a_change_is_shown_by_its_size(start, discs):
     user.segment()
     user.look_at(slice(0, 64), slice(0, 64))
     layers = user.document.layers
+    (outline,) = user.document.outlines
+    user.until(lambda: outline.contour == 1)  # it is thicker where the image is small, which changes all of it
     sent = []
     for layer in layers:
         layer.events.labels_update.connect(lambda event: sent.append(event.data.size))

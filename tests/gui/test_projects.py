@@ -221,7 +221,7 @@ def test_every_training_of_a_folder_starts_from_the_model_of_the_first(
     user.press("complete")
     assert user.combo("base_model").isVisible()
     assert user.combo("base_model").currentText() == "nuclei"
-    assert user.offers("base_model") == ["nuclei", "cells", "lines"], "those of the same kind"
+    assert user.offers("base_model") == ["nuclei", "nuclei-stained", "cells", "lines"], "those of the same kind"
     user.train()
     user.press("use_new")
     user.until(lambda: user.idle)

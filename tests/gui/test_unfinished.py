@@ -89,8 +89,8 @@ def test_train_begins_a_new_one(broken_off, trainings):
     user.train()
     assert first_step(user) == 1
     assert user.panel.train.curve._steps == [1, 2, 3]
-    assert not user.checkpoint.exists()
     user.press("keep_old")
+    assert not user.checkpoint.exists()
     assert not user.button("resume").isVisible()
 
 

@@ -31,7 +31,7 @@ def list_models() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (_shipped_folder(), library_folder()):
         if folder.is_dir():
-            found |= {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+            found |= {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem)}
     return found
 
 
