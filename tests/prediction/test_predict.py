@@ -122,14 +122,16 @@ def test_bare_stack_asks_for_its_axes(model: Model) -> None:
         predict(np.zeros((3, 8, 8)), model, config=CPU)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
+@pytest.mark.parametrize("kind", ["numpy", "large", "dask", "zarr"])
 @pytest.mark.parametrize("colours", [3, 4])
 def test_a_model_of_one_channel_sees_the_brightness_of_colours(
-    model: Model, rng: np.random.Generator, kind: str, colours: int
+    model: Model, rng: np.random.Generator, kind: str, colours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("napari_unet.images.colours._IN_MEMORY", 0 if kind == "large" else 2**24)
     picture = rng.integers(0, 255, (2, 40, 50, colours), np.uint8)
     stored: Any = {
         "numpy": lambda: picture,
+        "large": lambda: picture,
         "dask": lambda: da.from_array(picture, chunks=(1, 16, 50, 2)),
         "zarr": lambda: zarr.create_array({}, data=picture, chunks=(1, 16, 16, colours)),
     }[kind]()

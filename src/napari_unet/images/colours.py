@@ -10,7 +10,7 @@ from napari_unet.images.lazy import lazy_array
 
 __all__ = ["fit_colours"]
 
-_IN_MEMORY = 2**28
+_IN_MEMORY = 2**24
 """Bytes of a picture that is averaged at once; of a larger one, block by block where it is needed."""
 
 

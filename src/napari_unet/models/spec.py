@@ -226,7 +226,7 @@ def inverted(model: Model) -> Model:
     """Return a model of bright objects on dark ground as one of dark objects on bright ground, or vice versa.
 
     Its weights are the same; intensities are turned over before the network sees them. A good start for stained tissue
-    and bright field, where a model of fluorescence finds nothing.
+    and bright field, where a model of fluorescence takes the ground for objects.
 
     Examples
     --------
