@@ -80,6 +80,11 @@ def _in_common(predicted: NDArray[Any], old: NDArray[Any]) -> tuple[NDArray[np.i
     return keys, np.bincount(place, lengths, keys.size).astype(np.int64)
 
 
+def _apart(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the two numbers that are in each."""
+    return keys >> _HALF, keys & ((1 << _HALF) - 1)
+
+
 class Refill:
     """Which predicted objects are taken over, and under which number.
 
@@ -122,10 +127,10 @@ class Refill:
         self._kept = _either(self._kept, np.bincount(old[kept]) > 0)
         on_kept = np.bincount(predicted[kept].ravel())
         self._on_kept[: on_kept.size] += on_kept
-        both = kept & (predicted > 0) & (old > 0)
-        pairs, shared = np.unique(np.stack([predicted[both], old[both]]), axis=1, return_counts=True)
-        for number, kept_number, voxels in zip(*pairs.tolist(), shared.tolist(), strict=True):
-            self._shared[number, kept_number] = self._shared.get((number, kept_number), 0) + voxels
+        keys, shared = _in_common(predicted, np.where(kept, old, 0))
+        for number, kept_number, voxels in zip(*_apart(keys), shared, strict=True):
+            pair = int(number), int(kept_number)
+            self._shared[pair] = self._shared.get(pair, 0) + int(voxels)
 
     def decide(self, first_free: int) -> int:
         """Give new numbers, the first of them `first_free`; return the first that is free now."""
@@ -157,7 +162,7 @@ class Refill:
         keys, counts = (np.concatenate(some) for some in zip(*self._runs, strict=True))
         pairs, place = np.unique(keys, return_inverse=True)
         common = np.bincount(place, counts, pairs.size)
-        numbers, old = pairs >> _HALF, pairs & ((1 << _HALF) - 1)
+        numbers, old = _apart(pairs)
         order = np.argsort(-common, kind="stable")
         numbers, old = numbers[order], old[order]
         first, first_old = (np.zeros(ids.size, bool) for ids in (numbers, old))
