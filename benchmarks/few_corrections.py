@@ -26,7 +26,7 @@ from _user import correct_worst, scattered
 
 import napari_unet as nu
 from napari_unet.events import StepDone
-from napari_unet.training import median_diameter
+from napari_unet.prediction import median_diameter
 
 if TYPE_CHECKING:
     from pathlib import Path

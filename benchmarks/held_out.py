@@ -8,7 +8,8 @@ A folder holds an `index.csv` and the images and labels that it names, or `image
 are images of their own. Takes the split from the program itself (`hold_out` with the seed and share that the model's
 provenance names), predicts each held-out image as a user would, and prints the mean over images. Beside it: a threshold
 after Otsu with connected components on the same images. With --measured the object size of an image is the median
-diameter in its group, as if a user had measured an object.
+diameter in its group, as if a user had measured an object; with --found it is what the model finds out, as on the
+command line and in the panel.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from skimage.filters import threshold_otsu
 
 import napari_unet as nu
 from napari_unet.network import halo
-from napari_unet.training import median_diameter
+from napari_unet.prediction import median_diameter
 from napari_unet.training.sampling import make_fields
 from napari_unet.training.validation import hold_out
 
@@ -104,9 +105,10 @@ def otsu(image: np.ndarray, *, is_dark: bool = False) -> np.ndarray:
     return ndi.label(above != is_dark)[0]
 
 
-def segment(model: nu.Model, sample: nu.Annotated) -> np.ndarray:
-    """Return what a model finds in an image."""
-    config = nu.PredictConfig(object_diameter_px=sample.object_diameter_px)
+def segment(model: nu.Model, sample: nu.Annotated, *, found: bool = False) -> np.ndarray:
+    """Return what a model finds in an image, with the size of its objects as the sample tells or as the model finds."""
+    size = nu.find_object_size(sample.image, model, axes=sample.axes) if found else sample.object_diameter_px
+    config = nu.PredictConfig(object_diameter_px=size)
     return nu.predict(sample.image, model, axes=sample.axes, config=config).labels
 
 
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--object-size", type=float, help="of the objects in the images, in pixels")
     parser.add_argument("--measured", action="store_true", help="take the median of each group for it")
+    parser.add_argument("--found", action="store_true", help="let the model find it")
     options = parser.parse_args()
 
     model = nu.load_model(options.model)
@@ -128,7 +131,7 @@ def main() -> None:
     thresholds = np.arange(0.5, 1, 0.05)
     is_dark = model.spec.percentiles[0] > model.spec.percentiles[1]
     for name, find in (
-        (options.model, partial(segment, model)),
+        (options.model, partial(segment, model, found=options.found)),
         *([("nuclei, inverted", partial(segment, nu.inverted(nu.load_model("nuclei"))))] if is_dark else []),
         ("Otsu", lambda one: otsu(one.image, is_dark=is_dark)),
     ):

@@ -15,8 +15,7 @@ import numpy as np
 import tifffile
 
 import napari_unet as nu
-from napari_unet.prediction import link
-from napari_unet.training import median_diameter
+from napari_unet.prediction import link, median_diameter
 
 STACKS = {
     "cells3d": "cells3d_nuclei/{}.tif images labels",

@@ -31,8 +31,8 @@ from held_out import split_samples
 import napari_unet as nu
 from napari_unet.events import StepDone
 from napari_unet.images import measure_normalization
+from napari_unet.prediction import median_diameter
 from napari_unet.samples import load_sample
-from napari_unet.training import median_diameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

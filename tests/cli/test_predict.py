@@ -52,6 +52,28 @@ def test_predict_a_folder_and_evaluate_it(
     assert set(perfect.values()) == {1.0}
 
 
+def test_predict_finds_the_size_of_the_objects_in_each_image(
+    run: Run, discs: Any, discs_file: Path, tmp_path: Path
+) -> None:
+    truth = {}
+    for name, radius, side in (("large", 20, 256), ("small", 5, 64)):
+        image, truth[name] = discs((side, side), radius, count=8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", image)
+    command = ("predict", *(tmp_path / f"{name}.tif" for name in truth), "-m", discs_file, "--device", "cpu")
+    files = run(*command, "-o", tmp_path / "found", "--json").json["files"]
+    assert [one["object_diameter_px"] for one in files] == [pytest.approx(40, rel=0.15), None]
+    assert "large.tif: the objects are about" in files[0]["notes"][-1]
+    for name, labels in truth.items():
+        assert average_precision(labels, read_image(tmp_path / "found" / f"{name}.tif").data) > 0.6
+    assert len(run(*command, "-o", tmp_path / "found", "--json").json["skipped"]) == 2
+    files = run(*command, "-o", tmp_path / "found", "--object-size", "none", "--json").json["files"]
+    assert [one["scale"] for one in files] == [1, 1]
+    (told,) = run(*command, "-o", tmp_path / "given", "--object-size", 30).out.split("large.tif: ")[1:]
+    assert "px wide" not in told
+    assert "is no number" in run(*command, "--object-size", "big").error
+    assert "greater than or equal to 2" in run(*command, "--object-size", 1).error
+
+
 def test_predict_tells_the_bad_files_and_does_the_others(
     run: Run, folders: tuple[Path, Path], tiny_file: Path, tmp_path: Path
 ) -> None:

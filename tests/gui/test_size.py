@@ -94,6 +94,64 @@ def test_the_size_of_what_is_checked(user):
     assert "of 5 checked objects" in user.says
 
 
+def large_discs():
+    rows, columns = np.indices((192, 192))
+    bright = sum((rows - y) ** 2 + (columns - x) ** 2 <= 24**2 for y, x in ((40, 40), (40, 130), (110, 90), (150, 30)))
+    return (100 + 1000 * bright + np.random.default_rng(0).normal(0, 10, bright.shape)).clip(0).astype(np.uint16)
+
+
+def test_segment_finds_the_size_of_objects_that_the_model_does_not_know(start):
+    user = start(large_discs())
+    spin = user.panel.findChild(QSpinBox, "object_size")
+    assert spin.text() == "automatic"
+    user.segment()
+    assert size_of(user) == user.session.object_size == pytest.approx(48, abs=3)
+    assert "4 objects. They are about" in user.says
+    assert "saw the image at" in user.says
+    # it is a setting as any other: the user may let the image be as it is, and keeps it for what comes
+    spin.setValue(0)
+    assert spin.text() == "as it is"
+    user.segment()
+    assert size_of(user) == 0
+    assert "px wide" not in user.says
+
+
+def test_a_size_that_was_found_is_not_for_other_images_and_models(start, discs):
+    user = start(large_discs())
+    user.segment()
+    assert size_of(user) > 40
+    user.viewer.add_image(discs(), name="small")
+    user.panel.workbench.choose_image("small")
+    assert size_of(user) == 0
+    user.segment()
+    assert size_of(user) == 0
+    assert user.panel.findChild(QSpinBox, "object_size").text() == "as it is", "they are as large as it knows them"
+    user.panel.workbench.choosing.choose("tissue")
+    user.panel.workbench.choosing.choose("nuclei")
+    assert user.panel.findChild(QSpinBox, "object_size").text() == "automatic"
+    user.panel.workbench.choose_image("img")
+    user.panel.findChild(QSpinBox, "object_size").setValue(50)
+    user.panel.workbench.choose_image("small")
+    assert size_of(user) == 50, "what the user says stays"
+
+
+def test_a_training_rescales_to_the_size_of_what_is_checked(start, discs, trainings):
+    image = np.kron(discs(), np.ones((2, 2), np.uint16))
+    user = start(image)
+    user.segment()
+    size = size_of(user)
+    user.until(user.button("complete").isEnabled)
+    user.press("complete")
+    user.train()
+    assert user.panel.workbench.object_size == pytest.approx(24, abs=1)
+    assert size_of(user) == 24
+    assert size in (0, 24)
+    user.press("use_new")
+    user.until(lambda: user.idle)
+    assert size_of(user) == 24, "the new model goes on with it"
+    assert user.panel.workbench.spec.object_diameter_px == 13
+
+
 def test_nothing_found_asks_for_the_object_size(start):
     rng = np.random.default_rng(0)
     user = start(rng.normal(100, 1, (64, 64)).astype(np.float32))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_unet import average_precision, iou
 from napari_unet.errors import AnnotationError
-from napari_unet.training import checked_diameter, match_objects, median_diameter
+from napari_unet.training import match_objects
 
 Labels = NDArray[np.int_]
 labels_2d = arrays(np.int32, st.just((7, 9)), elements=st.integers(0, 5))
@@ -145,40 +145,3 @@ def test_lists_and_volumes_are_taken() -> None:
 def test_labels_of_another_shape_are_refused(score: type) -> None:
     with pytest.raises(AnnotationError, match="one image"):
         score(np.zeros((3, 3), int), np.zeros((3, 4), int))
-
-
-@pytest.mark.parametrize("shape", [(60, 60), (40, 40, 40)])
-def test_median_diameter_is_that_of_the_objects(shape: tuple[int, ...]) -> None:
-    labels = np.zeros(shape, int)
-    for number, (start, size) in enumerate(((0, 2), (20, 10), (4, 3)), start=1):
-        labels[(slice(start, start + size),) * len(shape)] = number
-    volume = 3 ** len(shape)  # the middle one of the three
-    expected = (4 * volume / np.pi) ** 0.5 if len(shape) == 2 else (6 * volume / np.pi) ** (1 / 3)
-    assert median_diameter(labels) == pytest.approx(expected)
-    assert median_diameter(np.zeros(shape, int)) is None
-
-
-def test_long_objects_are_measured_by_their_width() -> None:
-    labels = np.zeros((60, 300), int)
-    labels[10:20, 10:290] = 1  # a disc as large would be 60 px wide
-    assert 10 <= median_diameter(labels) <= 13
-    labels[30:50, 10:40] = 2  # not much longer than wide: as a disc
-    labels[30:50, 60:90] = 3
-    assert median_diameter(labels) == pytest.approx((4 * 600 / np.pi) ** 0.5, rel=0.1)
-
-
-def test_the_size_of_what_is_checked_is_that_of_whole_objects_in_each_plane() -> None:
-    labels = np.zeros((3, 30, 30), int)
-    for number, size in enumerate((2, 4, 6), start=1):
-        labels[:, 10 * number - 10 : 10 * number - 10 + size, :size] = number
-    checked = np.zeros(labels.shape, bool)
-    checked[1, 10, 0] = checked[0, 20:, :20] = True  # a voxel of the second, the third and background around it
-    count, diameter = checked_diameter(labels, checked, 2)
-    assert count == 2
-    assert diameter == pytest.approx(np.mean([(4 * area / np.pi) ** 0.5 for area in (16, 36)]))
-    count, volume_diameter = checked_diameter(labels[None], checked[None], 3)
-    assert (count, volume_diameter) == (
-        2,
-        pytest.approx(np.mean([(6 * volume / np.pi) ** (1 / 3) for volume in (48, 108)])),
-    )
-    assert checked_diameter(labels, np.zeros(labels.shape, bool), 2) == (0, None)

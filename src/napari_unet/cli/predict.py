@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_unet.cli.app import Axes, Device, Json, ModelName, ObjectSize, app, stop_on_interrupt
+from napari_unet.cli.app import Axes, Device, Json, ModelName, app, stop_on_interrupt
 from napari_unet.cli.options import PredictCommand, chosen
 from napari_unet.generators import Steps
 
@@ -48,7 +48,14 @@ def predict(
             help="Channels that the model reads, in its order: names or numbers from 0, separated by commas.",
         ),
     ] = None,
-    object_size: ObjectSize = None,
+    object_size: Annotated[
+        str,
+        typer.Option(
+            metavar="PIXELS|auto|none",
+            help="Typical diameter of the objects in pixels: the image is rescaled to what the model knows. "
+            "auto: found in each image, by looking at it at several scales. none: every image stays as it is.",
+        ),
+    ] = "auto",
     level: Annotated[
         int | None,
         typer.Option(
@@ -84,13 +91,14 @@ def predict(
     if measure is not None:
         _check_table(measure)
     loaded = load_model(model)
-    config = PredictConfig(**{**chosen(ctx), "device": device, "object_diameter_px": object_size})
+    config = PredictConfig(**{**chosen(ctx), "device": device, "object_diameter_px": _pixels(object_size)})
     batch = BatchConfig(
         output=output,
         format=format_,
         axes=axes,
         channels=tuple(word.strip() for word in channels.split(",")) if channels else None,
         level=level,
+        find_size=object_size == "auto",
         overwrite=overwrite,
         measure=measure is not None,
         rois=rois,
@@ -107,6 +115,20 @@ def predict(
         typer.echo(passed_over, err=True)
     if result.failed or result.stopped:
         raise typer.Exit(1 if result.done or result.skipped or result.stopped else 2)
+
+
+def _pixels(object_size: str) -> float | None:
+    """Return the object size that was given as a number."""
+    from napari_unet.errors import ConfigError
+
+    if object_size in {"auto", "none"}:
+        return None
+    try:
+        return float(object_size)
+    except ValueError:
+        raise ConfigError(
+            f"--object-size {object_size} is no number. Give pixels, for example --object-size 30, or auto, or none."
+        ) from None
 
 
 def _check_table(path: Path) -> None:

@@ -42,6 +42,7 @@ class Choosing:
         """Use the model of that name."""
         if name == self._session.model and self.spec is not None:
             return
+        self._workbench.sizing.forget_found(checked=False)  # another model may find other objects
         try:
             self.use(load_model(name), name)
         except UNetError as error:

@@ -152,7 +152,7 @@ class CorrectPanel(Section):
             one.setEnabled(bool(session.image))
         for one in (self.next, self.right_next):
             one.setEnabled(session.segmented)
-        knows_size = spec is not None and spec.task == "instances" and spec.object_diameter_px is not None
+        knows_size = spec is not None and spec.knows_size
         self.take_size.setVisible(knows_size and session.checked >= ENOUGH_OBJECTS)
         self.take_size.setText(f"Take the size of the {session.checked} checked objects")
         self._offer_scopes()

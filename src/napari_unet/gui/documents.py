@@ -255,9 +255,7 @@ class Documents:
         store = document.store if document is not None else None
         if store is None:
             return
-        size = float(store.facts.get("object_size", 0.0))
-        if size and not session.object_size:
-            session.object_size = size
+        self._workbench.sizing.restore(store.facts)
         back = f"Your corrections are back: {session.checked} checked. Go on, or press Train."
         told = store.notice if store.read_only else f"{store.notice} {back}".strip()
         session.say(told, problem=store.read_only)

@@ -117,9 +117,10 @@ class Learning:
         if document is None or spec is None:
             session.say(f"Nothing is checked yet. {ask_for_truth(spec)}", problem=True)
             return
+        sized = bench.sizing.settle()
         work = document.copy_checked(spec, bench.object_size)
         if document.is_large:
-            self._run(document, spec, config, lambda stop: in_background(work, stop), afresh=afresh)
+            self._run(document, spec, config, lambda stop: in_background(work, stop), sized, afresh=afresh)
             return
         try:
             taken = at_once(work)
@@ -127,7 +128,7 @@ class Learning:
         except UNetError as error:
             session.say(str(error), problem=True)
             return
-        self._run(document, spec, config, lambda _: _known(taken), afresh=afresh)
+        self._run(document, spec, config, lambda _: _known(taken), sized, afresh=afresh)
 
     def _run(
         self,
@@ -135,6 +136,7 @@ class Learning:
         spec: ModelSpec,
         config: TrainConfig,
         collect: Callable[[StopFlag], Generator[Any, None, tuple[list[Annotated], int]]],
+        sized: str,
         *,
         afresh: bool,
     ) -> None:
@@ -170,7 +172,7 @@ class Learning:
                 require_truth(samples, spec)
                 yield (beginning := MainThread(begin))
                 beginning.wait(stop)
-                yield Progress(0.0, _told(len(samples), left_out))
+                yield Progress(0.0, _told(len(samples), left_out, sized))
             everything = [*samples, *bench.projects.samples(spec)]
             try:
                 return (yield from learn(everything, stop))
@@ -182,7 +184,8 @@ class Learning:
         if not document.is_large:
             begin()
         looking = "Looking for what is checked. You can go on correcting."
-        bench.jobs.start("training", run, on_result=self._offer, message=looking if document.is_large else _told(0, 0))
+        message = looking if document.is_large else _told(0, 0, sized)
+        bench.jobs.start("training", run, on_result=self._offer, message=message)
 
     def newer_corrections(self) -> int:
         """Return how many corrections of the document the last training has not seen."""
@@ -319,12 +322,12 @@ def _known(taken: tuple[list[Annotated], int]) -> Generator[Any, None, tuple[lis
     return taken
 
 
-def _told(count: int, left_out: int) -> str:
-    """Return what is said of a training that begins on so many slices."""
+def _told(count: int, left_out: int, sized: str) -> str:
+    """Return what is said of a training that begins on so many slices, and of the object size where that is new."""
     what = "what you checked"
     if left_out:
         what = f"{count} of {count + left_out} checked slices, as many as fit into memory"
-    return f"Training on {what}. You can go on correcting."
+    return " ".join(filter(None, (f"Training on {what}.", sized, "You can go on correcting.")))
 
 
 def _start_for(spec: ModelSpec) -> Model | None:

@@ -54,7 +54,7 @@ class Opening:
             layers, notes = open_layers(
                 bench.viewer,
                 path,
-                object_px=bench.object_size,
+                object_px=bench.sizing.known_for(path),
                 model_px=spec.object_diameter_px if spec is not None else None,
                 level=level,
             )

@@ -62,6 +62,11 @@ class Projects:
         except UNetError:
             return None
 
+    def holds(self, path: Path) -> bool:
+        """Return whether an image is one of the open folder."""
+        project = self._opened()
+        return project is not None and path in project.images
+
     def open_folder(self, folder: Path) -> bool:
         """Work on the images of a folder, where they were left last time."""
         try:

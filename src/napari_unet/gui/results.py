@@ -144,6 +144,7 @@ class Results:
             channels=bench.inputs.channels_in_files(model.spec),
             measure=table,
             rois=rois,
+            find_size=bench.sizing.is_open,
         )
 
         corrections = corrections_for(model.spec, batch.channels or ())

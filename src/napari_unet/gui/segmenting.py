@@ -18,12 +18,20 @@ from napari_unet.gui.guide import MOST_VOXELS, Guide
 from napari_unet.gui.hints import ask_for_truth, doubt, how_many
 from napari_unet.gui.in_pieces import changed_in_pieces, how_far
 from napari_unet.gui.inputs import lazy
+from napari_unet.gui.jobs import MainThread
 from napari_unet.gui.layers import label_shape, view_box
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.room import MOST_AT_ONCE
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.images import label_axes
-from napari_unet.prediction import InMemory, Prediction, check_view, finished_part, iter_predict
+from napari_unet.prediction import (
+    InMemory,
+    Prediction,
+    check_view,
+    finished_part,
+    iter_find_object_size,
+    iter_predict,
+)
 from napari_unet.user_data import cache_folder
 
 if TYPE_CHECKING:
@@ -100,6 +108,7 @@ class Segmenting:
         """Predict a box of a document in the background."""
         voxels = prod(part.stop - part.start for part in box)
         in_pieces = document.is_large and voxels > MOST_AT_ONCE
+        around = self._workbench.sizing.middle if self._workbench.sizing.is_open else None
         out = self._place_for(document) if voxels > MOST_VOXELS else self._memory_for(box)
 
         def take_over(result: Prediction | _Cancelled) -> None:
@@ -117,6 +126,8 @@ class Segmenting:
         def run(stop: StopFlag) -> Generator[Any, None, Prediction | _Cancelled]:
             axes = document.pixels[1]
             try:
+                if around is not None:
+                    yield from self._find_size(document, model, around, stop)
                 result = yield from self.predict(
                     document, model, box, stop, maps=voxels <= MOST_VOXELS, out=out, reuse=in_pieces
                 )
@@ -140,6 +151,18 @@ class Segmenting:
             message="Segmenting...",
             cancelled=_GOES_ON.format(scope.value),
         )
+
+    def _find_size(
+        self, document: Document, model: Model, around: Mapping[str, int], stop: StopFlag
+    ) -> Generator[Any, None, None]:
+        """Find the object size before the first prediction of an image."""
+        pixels, axes = document.pixels
+        config, normalization = self._workbench.choosing.predict_config(), document.normalization(model.spec)
+        found = yield from iter_find_object_size(
+            pixels, model, axes=axes, at=around, normalization=normalization, config=config, stop=stop
+        )
+        yield (taking := MainThread(lambda: self._workbench.sizing.take_found(found)))
+        taking.wait(stop)
 
     def _take_over(self, result: Prediction, document: Document, model: Model, box: Box, *, in_pieces: bool) -> None:
         """Put what was predicted into the labels, and keep its maps."""
@@ -292,7 +315,8 @@ class Segmenting:
             is_whole = isinstance(labels, np.ndarray) and labels.shape[-2:] == document.shape[-2:]
             doubts = doubt(labels, spec) if is_whole and not session.checked else ""
             next_step = doubts or "Correct what is wrong, confirm what is right, then press Train."
-            found = f"{how_many(count)}. {next_step}{blended}"
+            parts = (f"{how_many(count)}.", self._workbench.sizing.tell_found(spec), next_step)
+            found = " ".join(filter(None, parts)) + blended
             knows_size = spec.object_diameter_px is not None
             nothing = "Check the object size, or press Try models." if knows_size else ask_for_truth(spec)
             session.say(found if count else f"No objects. {nothing}", problem=not count or bool(doubts))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_unet.correction import LabelVersion
     from napari_unet.prediction import Estimate
 
-__all__ = ["JobState", "Scope", "Session", "Tool", "Trial"]
+__all__ = ["JobState", "Scope", "Session", "SizeFrom", "Tool", "Trial"]
 
 
 class JobState(StrEnum):
@@ -57,6 +57,18 @@ class Scope(StrEnum):
     VIEW = "view"
 
 
+class SizeFrom(StrEnum):
+    """Where the object size comes from. What the program found gives way to the user, and to other images."""
+
+    NOWHERE = "nowhere"
+    """It will be found when the image is segmented."""
+    FOUND = "found"
+    """By the model, in the image."""
+    CHECKED = "checked"
+    """Of the checked objects, for a training."""
+    USER = "user"
+
+
 @dataclass(frozen=True)
 class Trial:
     """What a model finds in the view.
@@ -87,6 +99,7 @@ class Session:
         Axes of the image.
     object_size : float
         Typical diameter of the objects in pixels; 0: the image is not rescaled.
+    size_from : SizeFrom
     model : str
         Name of the model in use, empty without one.
     base : str
@@ -169,6 +182,7 @@ class Session:
     image: str = ""
     axes: str = ""
     object_size: float = 0.0
+    size_from: SizeFrom = SizeFrom.NOWHERE
     model: str = ""
     base: str = ""
     classes: tuple[str, ...] = ()

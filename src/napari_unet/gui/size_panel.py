@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_unet.gui.session import JobState
+from napari_unet.gui.session import JobState, SizeFrom
 from napari_unet.gui.widgets import button, caption, quiet, row
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ class SizePanel(QWidget):
         self.object_size.setObjectName("object_size")
         self.object_size.setRange(0, 2000)
         self.object_size.setSuffix(" px")
-        self.object_size.setSpecialValueText("as it is")
         self.measure = button("Measure", workbench.sizing.measure, name="measure", checkable=True)
         self.try_models = button("Try models", workbench.trying.start, name="try_models", checkable=True)
         self._trials = QWidget()
@@ -41,26 +40,28 @@ class SizePanel(QWidget):
         layout.addWidget(row(caption("Object size"), self.object_size, self.measure, stretch=(0, 3, 2)))
         layout.addWidget(self._trials)
         self.object_size.valueChanged.connect(self._choose)
-        for name in ("image", "model", "object_size", "measuring", "prediction"):
+        for name in ("image", "model", "object_size", "size_from", "measuring", "prediction"):
             getattr(self._session.events, name).connect(self._render)
         self._session.events.trials.connect(self._show_trials)
         self._render()
         self._show_trials()
 
     def _choose(self, pixels: int) -> None:
-        self._session.object_size = float(pixels) if pixels > 1 else 0.0
+        self._workbench.sizing.choose(float(pixels) if pixels > 1 else 0.0)
 
     def _render(self) -> None:
         session, spec = self._session, self._workbench.spec
         known = spec.object_diameter_px if spec is not None else None
         blocked = self.object_size.blockSignals(True)
+        is_open = session.size_from is SizeFrom.NOWHERE and known is not None
+        self.object_size.setSpecialValueText("automatic" if is_open else "as it is")
         self.object_size.setValue(round(session.object_size))
         self.object_size.blockSignals(blocked)
         self.object_size.setEnabled(known is not None)
         self.object_size.setToolTip(
             f"Typical diameter of the objects in the image, or the width of long ones. Objects that {session.model!r} "
-            f"learned from were {known:.0f} px wide: set it where yours differ much, and the image is rescaled for the "
-            "model."
+            f"learned from were {known:.0f} px wide; where yours differ much, the image is rescaled for the model. "
+            "Automatic: Segment finds it. 0: the image stays as it is."
             if known is not None
             else "This model does not know the size of its objects yet."
         )

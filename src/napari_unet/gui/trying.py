@@ -13,7 +13,7 @@ from napari_unet.gui.layers import make_outlines
 from napari_unet.gui.session import JobState, Scope, Trial
 from napari_unet.images import label_axes, measure_normalization, to_canonical
 from napari_unet.models import list_models, load_model
-from napari_unet.prediction import check_view, iter_predict
+from napari_unet.prediction import check_view, iter_find_object_size, iter_predict
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -74,6 +74,7 @@ class Trying:
             return
         region = dict(zip(label_axes(axes), box, strict=True))
         config = bench.choosing.predict_config().for_another_model()
+        around = bench.sizing.middle if bench.sizing.is_open else None
 
         def run(stop: StopFlag) -> Generator[Any, None, list[_Found]]:
             found = []
@@ -81,10 +82,13 @@ class Trying:
                 try:
                     model = load_model(name)
                     seen, seen_axes = bench.inputs.pixels(model.spec) or (image.data, axes)
-                    result = yield from iter_predict(
-                        seen, model, axes=seen_axes, region=region, config=config, stop=stop,
-                        normalization=measure_normalization(to_canonical(seen, seen_axes), model.spec.percentiles),
-                    )  # fmt: skip
+                    normalization = measure_normalization(to_canonical(seen, seen_axes), model.spec.percentiles)
+                    known: Any = {"axes": seen_axes, "normalization": normalization, "stop": stop}
+                    own = config
+                    if around is not None:
+                        size = yield from iter_find_object_size(seen, model, at=around, config=config, **known)
+                        own = config.model_copy(update={"object_diameter_px": size})
+                    result = yield from iter_predict(seen, model, region=region, config=own, **known)
                 except UNetError as error:
                     if stop.is_set():
                         raise

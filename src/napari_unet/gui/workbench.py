@@ -135,6 +135,7 @@ class Workbench:
             self.session.image = self.image.name
             self.session.axes = origin_of(self.image).axes
             self.problem = misplaced(self.session.axes)
+            self.sizing.follow(self.image)
         self.documents.find()
         if before is not None and self.image is not None and before is not self.image:
             self._show_instead(before, self.image)
@@ -206,6 +207,7 @@ class Workbench:
                 corrected=session.corrected,
                 model=session.model,
                 object_size=session.object_size,
+                size_from=str(session.size_from),
                 **({"channels": list(spec.channels), "spatial_dims": spec.spatial_dims} if spec is not None else {}),
             )
 

@@ -194,6 +194,11 @@ class ModelSpec(_Frozen):
         names = ", ".join(one.name for one in self.classes)
         return f"background, {names}" if self.task == "semantic" else names
 
+    @property
+    def knows_size(self) -> bool:
+        """Whether it finds objects, and knows how large they were that it learned from."""
+        return self.task == "instances" and self.object_diameter_px is not None
+
     def scale_for(self, object_diameter_px: float | None) -> float:
         """Return the factor that brings objects of a size to that of the model; within a tenth of 1 it is 1."""
         if object_diameter_px is None or self.object_diameter_px is None:

@@ -17,6 +17,12 @@ from napari_unet.prediction.interactive import Divided, check_view, outline, shr
 from napari_unet.prediction.labelling import relabel
 from napari_unet.prediction.linking import link
 from napari_unet.prediction.measurements import Table, measure, write_measurements
+from napari_unet.prediction.object_size import (
+    checked_diameter,
+    find_object_size,
+    iter_find_object_size,
+    median_diameter,
+)
 from napari_unet.prediction.outputs import label_paths, rois_path, rois_paths
 from napari_unet.prediction.predict import Prediction, activate, iter_predict, predict
 from napari_unet.prediction.resuming import InMemory, finished_part
@@ -42,17 +48,21 @@ __all__ = [
     "activate",
     "available_devices",
     "check_view",
+    "checked_diameter",
     "decode",
     "estimate",
+    "find_object_size",
     "finished_part",
     "free_memory_of_host",
     "has_bfloat16",
     "is_out_of_memory",
+    "iter_find_object_size",
     "iter_predict",
     "iter_segment_files",
     "label_paths",
     "link",
     "measure",
+    "median_diameter",
     "outline",
     "pick_device",
     "predict",

@@ -48,6 +48,8 @@ class BatchConfig(BaseModel):
     """Channels that the model reads, by name or number from 0. None: all of them."""
     level: int | None = Field(default=None, ge=0)
     """Resolution of a pyramid, 0 is the full one. None: the one nearest to the model's object size."""
+    find_size: bool = True
+    """Find the object size of each image, see `find_object_size`, where none is given."""
     overwrite: bool = False
     """Segment again what has been segmented with the same model and settings."""
     measure: bool = False

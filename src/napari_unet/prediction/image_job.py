@@ -22,6 +22,7 @@ from napari_unet.images import (
 )
 from napari_unet.prediction.inputs import at_level, axes_of, for_image, identity_of
 from napari_unet.prediction.measurements import Table, measure
+from napari_unet.prediction.object_size import iter_find_object_size
 from napari_unet.prediction.outputs import check_target, digest, rois_path, same_recipe, source_beside
 from napari_unet.prediction.predict import iter_predict
 
@@ -81,12 +82,14 @@ class ImageJob:
         self._config = for_image(config, self.image, self._axes, batch.channels, model.spec)
         self._checked = corrections.of(self.image, self._axes) if corrections is not None else None
         self._corrections = corrections
+        self._finds_size = batch.find_size and self._config.object_diameter_px is None and model.spec.knows_size
         self._recipe = {
             "weights": weights,
             "settings": self._config.model_dump(mode="json", exclude=_NO_MATTER),
             "axes": self._axes,
             "level": self.image.level,
             "image": identity_of(self.image),
+            "find_size": self._finds_size,
             "corrections": self._checked and digest(self._checked.labels, self._checked.status),
         }
 
@@ -122,8 +125,9 @@ class ImageJob:
         sizes = zip(self._axes, self.image.shape, strict=True)
         is_large = 4 * prod(n for letter, n in sizes if letter not in "CS") > _IN_MEMORY
         out = self._scratch if is_large else None
+        config = yield from self._sized(stop)
         result = yield from iter_predict(
-            self.image.data, self._model, axes=self._axes, config=self._config, out=out, stop=stop
+            self.image.data, self._model, axes=self._axes, config=config, out=out, stop=stop
         )
         labels: Any = result.labels
         if self._checked is not None and self._corrections is not None:
@@ -136,7 +140,8 @@ class ImageJob:
             labels = self._corrections.merge(self._checked, np.asarray(labels))
         axes = label_axes(self._axes)
         found = sum(1 for number in _numbers(labels, axes) if number)
-        told = {**result.provenance, "corrections": self._corrected()}
+        size = config.object_diameter_px
+        told = {**result.provenance, "object_diameter_px": size, "corrections": self._corrected()}
         source = source_beside(self._target, self._path)
         provenance = {**told, "image": self._path.name, "source": source, "recipe": self._recipe}
         write_labels(
@@ -148,8 +153,32 @@ class ImageJob:
             frame_interval_s=self.image.frame_interval_s,
         )
         kept = f"{self._path.name}: what was checked in napari is in it, as it was left."
-        notes = (*self.image.notes, *[kept] * (self._checked is not None), *self._advice(found, result.provenance))
+        notes = (
+            *self.image.notes,
+            *[kept] * (self._checked is not None),
+            *self._tell_size(size),
+            *self._advice(found, result.provenance),
+        )
         return labels, FileDone(self._path, self._target, found, told, notes)
+
+    def _sized(self, stop: StopFlag | None) -> Generator[Event, None, PredictConfig]:
+        """Return the settings with the object size of this image, found where it is to be found."""
+        if not self._finds_size:
+            return self._config
+        size = yield from iter_find_object_size(
+            self.image.data, self._model, axes=self._axes, config=self._config, stop=stop
+        )
+        return self._config.model_copy(update={"object_diameter_px": size})
+
+    def _tell_size(self, size: float | None) -> list[str]:
+        spec = self._model.spec
+        if size is None or not self._finds_size:
+            return []
+        return [
+            f"{self._path.name}: the objects are about {size:.0f} px wide, {spec.object_diameter_px:.0f} in what "
+            f"{spec.name!r} learned from: it saw the image at {spec.scale_for(size):.2g} times. To change that: "
+            "--object-size."
+        ]
 
     def _corrected(self) -> dict[str, int] | None:
         """Return how much of the labels a person has made; None where nobody did."""

@@ -5,7 +5,7 @@ from napari_unet.training.border import border_weights
 from napari_unet.training.checkpoint import Unfinished, read_unfinished
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.loop import Trained, fine_tune, iter_fine_tune, iter_train, train
-from napari_unet.training.metrics import average_precision, checked_diameter, iou, match_objects, median_diameter
+from napari_unet.training.metrics import average_precision, iou, match_objects
 from napari_unet.training.timing import Estimate, estimate
 from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired
 from napari_unet.training.weights import with_classes
@@ -20,14 +20,12 @@ __all__ = [
     "Unfinished",
     "average_precision",
     "border_weights",
-    "checked_diameter",
     "estimate",
     "fine_tune",
     "iou",
     "iter_fine_tune",
     "iter_train",
     "match_objects",
-    "median_diameter",
     "read_unfinished",
     "train",
     "with_classes",

@@ -15,10 +15,9 @@ from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Finishing, Score, StepDone
 from napari_unet.generators import drained
 from napari_unet.models import DecoderSpec, Model, ModelSpec
-from napari_unet.prediction import PredictConfig, StoppedError, decode, threads
+from napari_unet.prediction import PredictConfig, StoppedError, decode, median_diameter, threads
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.giving_back import give_back
-from napari_unet.training.metrics import median_diameter
 from napari_unet.training.run import Run
 from napari_unet.training.timing import remember_step_time
 from napari_unet.training.trainer import resolved

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from napari_unet.errors import AnnotationError
 
@@ -15,10 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Matches", "average_precision", "checked_diameter", "iou", "match_at", "match_objects", "median_diameter"]
-
-_MAX_OBJECTS = 500
-_LONGER = 1.25
+__all__ = ["Matches", "average_precision", "iou", "match_at", "match_objects"]
 
 
 @dataclass(frozen=True)
@@ -140,67 +136,6 @@ def match_at(
                 used[predicted] = found[true_id] = True
         result.append(Matches(found, int(np.count_nonzero(counts & ~used))))
     return result
-
-
-def median_diameter(labels: NDArray[Any]) -> float | None:
-    """Return the typical diameter of the objects, in voxels; None without objects.
-
-    That of a disc or ball as large; for long objects no more than 1.25 times their width (the largest disc inside,
-    in any plane): scaled by their length, thin ones would vanish.
-
-    Parameters
-    ----------
-    labels : ndarray of int
-        ``(Z)YX``. Of more than 500 objects 500 are looked at.
-
-    Examples
-    --------
-    >>> rod = np.zeros((12, 100), int)
-    >>> rod[3:10, 5:95] = 1
-    >>> median_diameter(rod)
-    10.0
-    """
-    numbers, compact = np.unique(labels, return_inverse=True)
-    compact = compact.reshape(labels.shape) + (0 if numbers.size and numbers[0] == 0 else 1)
-    boxes = list(enumerate(ndi.find_objects(compact), start=1))
-    if not boxes:
-        return None
-    every = -(-len(boxes) // _MAX_OBJECTS)
-    return float(np.median([_diameter(compact[box] == number) for number, box in boxes[::every]]))
-
-
-def _diameter(inside: NDArray[np.bool_]) -> float:
-    size = int(np.count_nonzero(inside))
-    as_large: float = 2 * (size / np.pi) ** 0.5 if inside.ndim == 2 else 2 * (3 * size / (4 * np.pi)) ** (1 / 3)
-    # within planes: how many slices an object has says little
-    sampling = (1e6,) * (inside.ndim - 2) + (1, 1)
-    width = 2 * float(ndi.distance_transform_edt(np.pad(inside, 1), sampling).max())
-    return float(min(as_large, _LONGER * width))
-
-
-def checked_diameter(labels: NDArray[Any], checked: NDArray[np.bool_], spatial_dims: int) -> tuple[int, float | None]:
-    """Return how many objects are checked, and their typical diameter, see `median_diameter`.
-
-    Parameters
-    ----------
-    labels : ndarray of int
-        ``(T)(Z)YX``.
-    checked : ndarray of bool
-        As large. An object counts, as a whole, where any of it is checked.
-    spatial_dims : {2, 3}
-        2: each plane of an object counts for itself, as a model of planes sees it.
-
-    Examples
-    --------
-    >>> checked_diameter(np.ones((10, 10), int), np.ones((10, 10), bool), 2)
-    (1, 11.283791670955125)
-    """
-    ids = np.unique(labels[checked])
-    ids = ids[ids > 0]
-    frames = labels.reshape(-1, *labels.shape[-spatial_dims:])
-    own = np.arange(len(frames)).reshape(-1, *(1,) * spatial_dims) * (int(labels.max(initial=0)) + 1)
-    apart = np.where(np.isin(frames, ids), frames + own, 0)
-    return len(ids), median_diameter(apart.reshape(-1, *frames.shape[2:]))
 
 
 def _check_shapes(truth: NDArray[Any], labels: NDArray[Any]) -> None:
