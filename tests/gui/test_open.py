@@ -87,7 +87,7 @@ def test_the_level_of_a_pyramid_is_the_one_that_the_model_knows(start, pick, tmp
     ]
     user = start()
     user.choose("model", "sized")
-    user.session.object_size = 26.0
+    user.panel.workbench.sizing.choose(26.0)
     pick(tmp_path / "pyramid.zarr" / ".zattrs")
     user.press("open_image")
     assert [layer.data.shape for layer in user.viewer.layers] == [(64, 64)]
