@@ -192,6 +192,22 @@ def test_the_layer_list_shows_what_is_there_now(start, discs):
     user.until(lambda: in_the_list(labels) and not in_the_list(checked))
 
 
+def test_a_plane_that_is_complete_has_a_line_around_it(user):
+    user.segment()
+    before = user.viewer.screenshot(flash=False).astype(int)
+    user.until(user.button("complete").isEnabled)
+    user.press("complete")
+    assert (user.status == 1).all()
+    after = user.viewer.screenshot(flash=False).astype(int)
+    drawn = np.abs(after - before).sum(-1) > 60
+    rows, columns = (np.flatnonzero(drawn.any(axis)) for axis in (1, 0))
+    around = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert all(side.mean() > 0.9 for side in (around[0], around[-1], around[:, 0], around[:, -1]))
+    assert not around[20:-20, 20:-20].any(), "it does not hide the image"
+    user.keys(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert not user.status.any()
+
+
 @pytest.mark.parametrize("pixels", [64 * 64, 64 * 64 - 1])
 def test_the_outline_is_whole_where_the_image_is_small(user, monkeypatch, pixels):
     monkeypatch.setattr("napari_unet.gui.outlining._THICKEST", ((pixels, 3),))

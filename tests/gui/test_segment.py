@@ -44,8 +44,10 @@ def test_labels_lie_on_an_image_that_is_turned(start, discs):
     image.affine = np.array([[1, 0, 0, 3], [0, 0, -1, 40], [0, 1, 0, 9], [0, 0, 0, 1]], float)
     user.segment()
     assert user.labels.max() > 0
-    for layer in user.document.layers:
-        np.testing.assert_allclose(layer.data_to_world((1, 20, 30)), image.data_to_world((1, 20, 30)))
+    labels, outline = user.document.layers
+    np.testing.assert_allclose(labels.data_to_world((1, 20, 30)), image.data_to_world((1, 20, 30)))
+    # it has a frame of a pixel around each plane
+    np.testing.assert_allclose(outline.data_to_world((1, 21, 31)), image.data_to_world((1, 20, 30)))
     # what lies on a part of it, and a channel
     box = (slice(1, 2), slice(20, 25), slice(30, 45))
     corner = image.data_to_world((1, 20, 30))

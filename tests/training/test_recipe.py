@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet import TrainConfig, train
+from napari_unet import TrainConfig, fine_tune, train
 from napari_unet.errors import ConfigError
 from napari_unet.training import AugmentConfig
 
@@ -92,7 +93,7 @@ def test_recipe_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_training_again_with_the_recipe_gives_the_same_weights(
     tiny_spec: Any, quick: Any, disc_samples: Any, tmp_path: Path
 ) -> None:
-    config = quick(steps=4, seed=3, favour_mistakes=0.1)
+    config = quick(steps=4, seed=3, favour_mistakes=0.1, augmentation=AugmentConfig(shading=0.1))
     first = train(disc_samples(2), config, spec=tiny_spec())
     assert first.recipe == config
     first.recipe.to_toml(tmp_path / "recipe.toml")
@@ -105,3 +106,14 @@ def test_training_again_with_the_recipe_gives_the_same_weights(
     chosen = train(disc_samples(1), open_settings, spec=tiny_spec()).recipe
     assert chosen.threads is not None
     assert "auto" not in (chosen.device, chosen.precision)
+
+
+@pytest.mark.parametrize(("task", "shading"), [("instances", 0.25), ("semantic", 0.0)])
+def test_light_varies_over_a_patch_where_objects_are_learned(
+    tiny_spec: Any, tiny_model: Any, quick: Any, disc_samples: Any, task: str, shading: float
+) -> None:
+    samples = [replace(one, labels=(one.labels > 0).astype(int)) for one in disc_samples(1)]
+    assert train(samples, quick(steps=1), spec=tiny_spec(task=task)).recipe.augmentation.shading == shading
+    assert fine_tune(tiny_model(task=task), samples, quick(steps=1)).recipe.augmentation.shading == shading
+    chosen = quick(steps=1, augmentation=AugmentConfig(shading=0.5))
+    assert train(samples, chosen, spec=tiny_spec(task=task)).recipe.augmentation.shading == 0.5

@@ -31,8 +31,9 @@ class Held:
     Attributes
     ----------
     labels : ndarray of int32
-    status : ndarray of uint8
-        `Status` per voxel, in the shape of the labels.
+    framed : ndarray of uint8
+        `Status` per voxel, with a frame of one unchecked pixel around each plane, so that napari draws the outline of
+        what is checked along the edge of the image, too.
     is_large : bool
         Whether they are in a file instead of memory.
     found : object
@@ -40,9 +41,14 @@ class Held:
     """
 
     labels: NDArray[np.int32]
-    status: NDArray[np.uint8]
+    framed: NDArray[np.uint8]
     is_large: bool
     found: Any = None
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """Status per voxel, in the shape of the labels: what is inside the frame."""
+        return self.framed[..., 1:-1, 1:-1]
 
     def zeros(self, dtype: Any) -> NDArray[Any]:
         """Return another array of the same shape, in memory or in a file as the others are."""
@@ -70,13 +76,13 @@ def read_back(
         Takes up what is in a part of them.
     """
     large = not fits(shape)
+    framed = _zeros((*shape[:-2], *(n + 2 for n in shape[-2:])), np.uint8, large)
+    held = Held(_zeros(shape, np.int32, large), framed, large)
     if store is None or store.is_empty:
-        held = Held(_zeros(shape, np.int32, large), _zeros(shape, np.uint8, large), large)
         held.found = begin(held)
         return held
-    reading = store.iter_load(lambda size, dtype: _zeros(size, dtype, large))
-    labels, status = yield from scaled(reading, 0.0, _READING)
-    held = Held(labels, status, large)
+    into = {held.labels.dtype: held.labels, framed.dtype: held.status}
+    yield from scaled(store.iter_load(lambda _, dtype: into[np.dtype(dtype)]), 0.0, _READING)
     held.found = begin(held)
     parts = list(pieces(tuple(slice(0, n) for n in shape)))
     for number, part in enumerate(parts, start=1):

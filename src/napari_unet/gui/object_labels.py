@@ -12,7 +12,7 @@ from napari_unet.correction import ObjectTable, Refill, count_pieces, pieces, re
 from napari_unet.generators import drained
 from napari_unet.gui.document import SEGMENT, Document, bind_undo_keys
 from napari_unet.gui.held import Held, read_back
-from napari_unet.gui.layers import label_shape, make_labels, make_overlay
+from napari_unet.gui.layers import corner_of, label_shape, make_labels, make_overlay
 from napari_unet.gui.painting import write_into
 from napari_unet.gui.strokes import StrokeRecorder
 from napari_unet.images import label_axes
@@ -54,7 +54,9 @@ class ObjectLabels(Document):
         held = held or drained(self.read_back(label_shape(image, axes), store))
         super().__init__(image, axes, kind, store, held)
         self._layer = make_labels(image, axes, f"{name} labels", self._labels)
-        self._outline = make_overlay(self._layer, self.status, f"{name} checked", outline_of_status=True)
+        self._outline = make_overlay(self._layer, held.framed, f"{name} checked", outline_of_status=True)
+        more = self._layer.ndim - 2
+        self._outline.translate = corner_of(self._layer, (slice(0, 0),) * (more + 2), beyond=(*[0] * more, -1, -1))
         self._table: ObjectTable = held.found
         self._counted: ObjectTable | None = None
         self._parts_counted = self._no_objects(), self._no_objects()  # of the parts that are changed: before and now
@@ -176,7 +178,7 @@ class ObjectLabels(Document):
 
     def preview_status(self, box: Box, status: NDArray[Any]) -> None:
         """Show a status before it is decided on."""
-        write_into(self._outline, box, status)
+        write_into(self._outline, _inside_frame(box), status)
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -212,4 +214,9 @@ class ObjectLabels(Document):
 
     def _write(self, box: Box, labels: NDArray[Any], status: NDArray[Any]) -> None:
         write_into(self._layer, box, labels)
-        write_into(self._outline, box, status)
+        write_into(self._outline, _inside_frame(box), status)
+
+
+def _inside_frame(box: Box) -> Box:
+    """Return where a box lies in what has a frame of a pixel around each plane."""
+    return (*box[:-2], *(slice(part.start + 1, part.stop + 1) for part in box[-2:]))

@@ -36,9 +36,10 @@ class AugmentConfig(BaseModel):
     """Mirror along each axis."""
     intensity: bool = True
     """Vary contrast, brightness and gamma."""
-    shading: float = Field(0.25, ge=0)
+    shading: float | None = Field(None, ge=0)
     """Largest standard deviation of a brightness that varies smoothly over a patch, as uneven light and halos do; the
-    contrast varies by twice as much. The image's range is about 1. 0: off."""
+    contrast varies by twice as much. The image's range is about 1. 0: off. None: 0.25 for objects, off for classes,
+    which brightness itself often tells apart: what was better for each (docs/training.md)."""
     noise: float = Field(0.06, ge=0)
     """Largest standard deviation of added noise; the image's range is about 1. 0: off."""
     blur_px: float = Field(1.5, ge=0)

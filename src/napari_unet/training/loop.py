@@ -18,9 +18,9 @@ from napari_unet.models import DecoderSpec, Model, ModelSpec
 from napari_unet.prediction import PredictConfig, StoppedError, decode, median_diameter, threads
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.giving_back import give_back
+from napari_unet.training.resolving import resolved
 from napari_unet.training.run import Run
 from napari_unet.training.timing import remember_step_time
-from napari_unet.training.trainer import resolved
 from napari_unet.training.tuning import MAX_TUNED_VOXELS, tune_decoder
 from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired, compare, field_maps, matches, score_maps
 from napari_unet.training.weights import take_weights

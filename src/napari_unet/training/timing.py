@@ -17,8 +17,9 @@ from napari_unet.models import Model, library_folder
 from napari_unet.prediction import pick_device, thread_count
 from napari_unet.training.budget import Budget
 from napari_unet.training.config import TrainConfig
+from napari_unet.training.resolving import resolved
 from napari_unet.training.sampling import make_fields
-from napari_unet.training.trainer import Trainer, resolved
+from napari_unet.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,10 @@ from torch import nn
 from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Notice, StepDone
 from napari_unet.models import Model
-from napari_unet.network import halo, valid_input_size
 from napari_unet.prediction import has_bfloat16, is_out_of_memory, thread_count, threads
 from napari_unet.training.losses import loss_of
 from napari_unet.training.patches import PatchReader
+from napari_unet.training.resolving import margin_of, patch_size
 from napari_unet.training.sampling import PatchSampler, Place
 from napari_unet.training.weights import average_into, make_optimizer
 
@@ -39,7 +39,6 @@ __all__ = ["Trainer"]
 _REMEMBER_EVERY = 20
 _MAX_FAILURES = 6
 _RATE_AFTER_FAILURE = 0.3
-_EPOCHS = 250
 
 
 @dataclass(frozen=True)
@@ -289,36 +288,6 @@ class Trainer:
             "The loss was not a number: training goes on from the last good weights, with a lower learning rate.",
             "went_back",
         )
-
-
-def margin_of(model: Model) -> tuple[int, ...]:
-    """Return what the network cuts off each side of a patch, per axis; 0 for "same" convolutions."""
-    return halo(model.network) if model.network.padding == "valid" else (0,) * model.spec.spatial_dims
-
-
-def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainConfig:
-    """Return a recipe with batch, patch and epochs filled in where they are left open.
-
-    For as many pixels, 60 steps of 4 patches of 128 x 128 taught a new kind of image five times better than 13 steps
-    of 8 patches of 192 x 192 (docs/training.md).
-    """
-    edge = 64 if model.spec.spatial_dims == 3 else 128 if fine_tuning else 192
-    patch = config.patch or edge + 2 * margin_of(model)[-1]
-    epochs = config.epochs or (_EPOCHS if fine_tuning and config.steps is None else None)
-    return config.model_copy(
-        update={"batch": config.batch or (4 if fine_tuning else 8), "patch": patch, "epochs": epochs}
-    )
-
-
-def patch_size(model: Model, fields: Sequence[Field], config: TrainConfig) -> tuple[int, ...]:
-    """Return the size of a patch per axis: as the config says, made larger until it fits the poolings."""
-    margin = margin_of(model)
-    edge = config.patch or (192 if model.spec.spatial_dims == 2 else 64) + 2 * margin[-1]
-    wanted = [edge, edge]
-    if model.spec.spatial_dims == 3:
-        deepest = max((f.checked.shape[0] for f in fields), default=1)
-        wanted.insert(0, min(32, deepest) + 2 * margin[0])
-    return valid_input_size(model.network, tuple(wanted))
 
 
 def _norms(network: UNet) -> list[nn.BatchNorm2d | nn.BatchNorm3d]:
