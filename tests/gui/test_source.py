@@ -120,6 +120,7 @@ def test_the_axes_are_those_an_image_can_have(start, discs):
     user.choose("axes", "TYX")
     assert user.session.axes == "TYX"
     assert "as you chose" in user.combo("axes").toolTip()
+    assert viewer.dims.axis_labels == ("t", "y", "x"), "so is the slider called"
     assert user.panel.source.shape.text() == "6 x 64 x 64 uint16"
     user.choose("image", "plane")
     user.choose("image", "stack")

@@ -90,8 +90,11 @@ def file_of(layer: Image) -> str:
 
 
 def remember(layer: Image, origin: Origin) -> None:
-    """Keep what is known with the layer."""
+    """Keep what is known with the layer; napari's sliders show the axes where they are no guess."""
     layer.metadata[OURS] = origin
+    letters = origin.axes.lower().removesuffix("s" if layer.rgb else "")
+    if origin.sure and len(letters) == layer.ndim:
+        layer.axis_labels = tuple(letters)
 
 
 def set_axes(layer: Image, axes: str) -> None:
