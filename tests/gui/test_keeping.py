@@ -8,6 +8,7 @@ import tifffile
 from qtpy.QtCore import QUrl
 
 from napari_unet.correction import recent
+from napari_unet.gui.session import SizeFrom
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def wait_for_the_disk(user):
 def test_corrections_come_back_with_the_image(start, image_file):
     user = start()
     layer = open_file(user, image_file)
+    user.panel.workbench.sizing.choose(13.0)
     correct(user)
     labels, status = user.labels, user.status
     wait_for_the_disk(user)
@@ -50,9 +52,11 @@ def test_corrections_come_back_with_the_image(start, image_file):
     user.viewer.layers.remove(layer)
     user.until(lambda: user.session.image == "")
     user.viewer.layers.clear()
+    user.session.object_size, user.session.size_from = 0.0, SizeFrom.NOWHERE  # as in a new window
 
     open_file(user, image_file)
     user.until(lambda: user.session.checked == 1)
+    assert (user.session.object_size, user.session.size_from) == (13.0, SizeFrom.USER)
     assert user.says.startswith("Your corrections are back")
     np.testing.assert_array_equal(user.labels, labels)
     np.testing.assert_array_equal(user.status, status)

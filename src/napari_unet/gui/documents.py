@@ -233,6 +233,8 @@ class Documents:
                 document.clear()  # its labels were deleted: they come back with Restore, or with undo
         if store is not None and store.read_only:
             document.editable.editable = False
+        if store is not None:
+            bench.sizing.restore(store.facts)
         bench.inputs_changed()
         bench.update_counts()
         return document
@@ -255,7 +257,6 @@ class Documents:
         store = document.store if document is not None else None
         if store is None:
             return
-        self._workbench.sizing.restore(store.facts)
         back = f"Your corrections are back: {session.checked} checked. Go on, or press Train."
         told = store.notice if store.read_only else f"{store.notice} {back}".strip()
         session.say(told, problem=store.read_only)
