@@ -1,10 +1,11 @@
 """Five classes of an electron micrograph from a few strokes, beside whole slices.
 
-    python benchmarks/semantic.py --data DATA/vnc_sstem_multiclass [--steps 200] [--strokes 5]
+    python benchmarks/semantic.py --data DATA/vnc_sstem_multiclass [--steps 200] [--strokes 5] [--start nothing]
 
 A person draws five strokes in each class (inside, membrane, mitochondria, synapses, glia) on three slices. The same
-three slices annotated completely are the yardstick; the other recipe is the same. Four other slices are for testing:
-intersection over union of each class over all of them. Results are kept in a file and not run again.
+three slices annotated completely are the yardstick; the other recipe is the same. Training starts from the weights of
+`nuclei`, as a new model of the panel does, or from nothing. Four other slices are for testing: intersection over union
+of each class over all of them. Results are kept in a file and not run again.
 """
 
 from __future__ import annotations
@@ -37,14 +38,15 @@ def annotate(images: Any, labels: Any, what: str, strokes: int) -> list[nu.Annot
     return samples
 
 
-def run(images: Any, labels: Any, what: str, strokes: int, config: nu.TrainConfig) -> dict[str, Any]:
+def run(images: Any, labels: Any, what: str, strokes: int, start: str, config: nu.TrainConfig) -> dict[str, Any]:
     """Train and score."""
     samples = annotate(images, labels, what, strokes)
     # the first class takes the place of the background, so that every class has one map
     spec = nu.ModelSpec(task="semantic", classes=tuple(ClassSpec(name=name) for name in CLASSES[1:]))
-    start = time.monotonic()
-    trained = nu.train(samples, config, spec=spec)
-    seconds = time.monotonic() - start
+    base = None if start == "nothing" else nu.load_model(start)
+    began = time.monotonic()
+    trained = nu.train(samples, config, spec=spec, start=base)
+    seconds = time.monotonic() - began
     found = np.stack([nu.predict(images[z], trained.model).labels for z in TEST])
     truth = labels[list(TEST)]
     result: dict[str, Any] = {name: nu.iou(truth == n, found == n) for n, name in enumerate(CLASSES)}
@@ -66,18 +68,19 @@ def main() -> None:
     parser.add_argument(
         "--what", nargs="*", default=["scribbles", "whole slices"], choices=["scribbles", "whole slices"]
     )
+    parser.add_argument("--start", default="nuclei", help="the model whose weights to start from, or: nothing")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     images, labels = (tifffile.imread(options.data / f"{name}.tif") for name in ("images", "labels"))
     labels = labels - labels.min()  # 1 to 5 on disk
     config = train_config(options, seed=options.seed, validation=0.0)
     runs = Runs(options.results)
-    budget = budget_name(options)
+    budget = f"{budget_name(options)} from {options.start}"
     rows = []
     for what in ("scribbles", "whole slices"):
         name = f"{what}, {options.strokes} strokes | {budget} | {config.seed}"
         if what in options.what:
-            runs.get(name, lambda what=what: run(images, labels, what, options.strokes, config))
+            runs.get(name, lambda what=what: run(images, labels, what, options.strokes, options.start, config))
         result = runs.results.get(name, {})
         rows.append([what, *(result.get(column) for column in (*CLASSES, "mean", "annotated share", "seconds"))])
     print(f"\nIoU on slices {TEST}, {budget}")

@@ -407,6 +407,18 @@ def test_no_slivers_beside_an_object_that_is_known(grow):
         np.testing.assert_array_equal(refill(labels, status, predicted, whole).labels_after, labels)
 
 
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_an_object_that_touches_a_known_one_is_taken_over(is_cut):
+    """What is predicted lies a voxel over a neighbour that is known, in whole or in part."""
+    labels = square((20, 20), slice(6, 12), slice(2, 8), 7)
+    status = np.where((labels == 7) & (np.arange(20) >= 5 * is_cut), CHECKED, UNCHECKED).astype(np.uint8)
+    predicted = square((20, 20), slice(6, 12), slice(7, 15)) + square((20, 20), slice(6, 12), slice(2, 7), 2)
+    after = refill(labels, status, predicted, (slice(0, 20), slice(0, 20))).labels_after
+    np.testing.assert_array_equal(after == 7, labels == 7)
+    np.testing.assert_array_equal(after == 8, (predicted == 1) & (labels == 0))
+    assert set(np.unique(after)) == {0, 7, 8}
+
+
 def test_an_object_cut_by_a_checked_area_goes_on_under_its_id():
     old = square((20, 20), slice(6, 12), slice(4, 16), 7)
     status = np.zeros((20, 20), np.uint8)

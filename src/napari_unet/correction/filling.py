@@ -88,6 +88,10 @@ def _apart(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64
 class Refill:
     """Which predicted objects are taken over, and under which number.
 
+    What is known stays. A predicted object that shares half of itself, or of what is known of an object, with that
+    object is that object: it yields, or goes on under its number where not all of it is known. One that only touches
+    what is known gives way where it does.
+
     First every piece is looked at, then it is decided, then every piece can be filled. Memory goes with the number of
     objects, not of voxels. An object that was found before keeps its number, and with it its colour: what is seen to
     change has changed.
@@ -98,7 +102,7 @@ class Refill:
         self._on_kept: NDArray[np.int64] = np.zeros(1, np.int64)
         self._shared: dict[tuple[int, int], int] = {}
         self._open: NDArray[np.bool_] = np.zeros(1, bool)
-        self._kept: NDArray[np.bool_] = np.zeros(1, bool)
+        self._known: NDArray[np.int64] = np.zeros(1, np.int64)
         self._runs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._new_ids: NDArray[np.int64] = np.zeros(1, np.int64)
 
@@ -124,7 +128,9 @@ class Refill:
             self._open = _either(self._open, np.bincount(old[~kept] if any_kept else old.ravel()) > 0)
         if not any_kept:
             return
-        self._kept = _either(self._kept, np.bincount(old[kept]) > 0)
+        known = np.bincount(old[kept])
+        size = max(known.size, self._known.size)
+        self._known = np.pad(known, (0, size - known.size)) + np.pad(self._known, (0, size - self._known.size))
         on_kept = np.bincount(predicted[kept].ravel())
         self._on_kept[: on_kept.size] += on_kept
         keys, shared = _in_common(predicted, np.where(kept, old, 0))
@@ -136,11 +142,13 @@ class Refill:
         """Give new numbers, the first of them `first_free`; return the first that is free now."""
         partner, most = np.zeros_like(self._sizes), np.zeros_like(self._sizes)
         for (number, kept_number), voxels in sorted(self._shared.items()):
-            if voxels > most[number]:
+            # less is a neighbour that it touches
+            is_it = 2 * voxels > min(self._sizes[number], self._known[kept_number])
+            if is_it and voxels > most[number]:
                 partner[number], most[number] = kept_number, voxels
         continues = np.isin(partner, np.flatnonzero(self._open)) & (partner > 0)
         drops = (partner > 0) & ~continues
-        drops |= (partner == 0) & (2 * self._on_kept > self._sizes)
+        drops |= 2 * self._on_kept > self._sizes
         takes = ~continues & ~drops & (self._sizes > 0)
         takes[0] = False
         before = self._found_before(takes)
@@ -168,7 +176,7 @@ class Refill:
         first, first_old = (np.zeros(ids.size, bool) for ids in (numbers, old))
         first[np.unique(numbers, return_index=True)[1]] = True
         first_old[np.unique(old, return_index=True)[1]] = True
-        same = first & first_old & takes[numbers] & ~np.isin(old, np.flatnonzero(self._kept))
+        same = first & first_old & takes[numbers] & ~np.isin(old, np.flatnonzero(self._known))
         before[numbers[same]] = old[same]
         return before
 
