@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.gui.workbench import Workbench
     from napari_unet.models import ModelSpec
     from napari_unet.prediction import Prediction
+    from napari_unet.training import Unfinished
 
 __all__ = ["Learning"]
 
@@ -49,7 +50,7 @@ class Learning:
         self._old: tuple[Model, str] | None = None
         """What was in use when the training began, and its name."""
         self._path: Path | None = None
-        self._looked_at: tuple[Any, str] = (None, "")
+        self._looked_at: tuple[Any, Unfinished | None] = (None, None)
         self._preview: Labels | None = None
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
@@ -194,20 +195,20 @@ class Learning:
             return 0
         return abs(document.corrections - self._taught[document])
 
-    def unfinished(self) -> str:
-        """Return how far a training of this document and this model had come that was broken off; else nothing."""
+    def unfinished(self) -> Unfinished | None:
+        """Return the training of this document and this model that was broken off, if there is one."""
         path, session = self._checkpoint(), self._session
         try:
             key = (path, path.stat().st_mtime_ns, session.model, session.base) if path is not None else None
         except OSError:
             key = None
         if key is None:
-            return ""
+            return None
         if key != self._looked_at[0]:
             found, spec = read_unfinished(key[0]), self._workbench.spec
             own = () if spec is None else (spec.name, spec.provenance.get("parent"), session.base)
             fits = found is not None and found.model in own
-            self._looked_at = key, found.progress if found is not None and fits else ""
+            self._looked_at = key, found if fits else None
         return self._looked_at[1]
 
     def _checkpoint(self) -> Path | None:

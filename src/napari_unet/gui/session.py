@@ -11,6 +11,7 @@ from psygnal import SignalGroupDescriptor
 if TYPE_CHECKING:
     from napari_unet.correction import LabelVersion
     from napari_unet.prediction import Estimate
+    from napari_unet.training import Unfinished
 
 __all__ = ["JobState", "Scope", "Session", "SizeFrom", "Tool", "Trial"]
 
@@ -137,8 +138,8 @@ class Session:
         Corrections that were made after the last training had taken its copy.
     step_seconds : float
         What a step of a training costs on this machine; 0 until it is known.
-    unfinished : str
-        How far a training had come that was broken off and can go on; empty without one.
+    unfinished : Unfinished or None
+        A training that was broken off and can go on, or whose result waits; None without one.
     versions : tuple of LabelVersion
         Models that one can go back to, with the labels they had left; the latest first.
     question : str
@@ -205,7 +206,7 @@ class Session:
     enough: bool = False
     newer: int = 0
     step_seconds: float = 0.0
-    unfinished: str = ""
+    unfinished: Unfinished | None = None
     versions: tuple[LabelVersion, ...] = ()
     question: str = ""
     offer: str = ""

@@ -163,10 +163,11 @@ class TrainPanel(Section):
             set_highlight(one, session.has_preview and session.advice == advice)
         self._render_versions(may_go_back=not session.has_preview and session.prediction is JobState.IDLE)
         may_train = not busy and not session.has_preview
-        may_resume = may_train and bool(session.unfinished)
+        may_resume = may_train and session.unfinished is not None
         self.resume.setVisible(may_resume)
-        finished = session.unfinished == "finished"
-        self.resume.setText("Show the new model" if finished else f"Continue training ({session.unfinished})")
+        if session.unfinished is not None:
+            going_on = f"Continue training ({session.unfinished.progress})"
+            self.resume.setText("Show the new model" if session.unfinished.is_finished else going_on)
         set_highlight(self.resume, may_resume)
         set_highlight(self.train, session.checked > 0 and may_train and not may_resume)
         set_highlight(self.stop, busy and session.enough)
