@@ -21,7 +21,7 @@ from napari_unet import (
 )
 from napari_unet.errors import PredictionError
 from napari_unet.generators import drained
-from napari_unet.prediction import checked_diameter, iter_find_object_size, median_diameter
+from napari_unet.prediction import iter_find_object_size, median_diameter
 from napari_unet.samples import load_sample
 
 if TYPE_CHECKING:
@@ -116,20 +116,3 @@ def test_long_objects_are_measured_by_their_width() -> None:
     labels[30:50, 10:40] = 2  # not much longer than wide: as a disc
     labels[30:50, 60:90] = 3
     assert median_diameter(labels) == pytest.approx((4 * 600 / np.pi) ** 0.5, rel=0.1)
-
-
-def test_the_size_of_what_is_checked_is_that_of_whole_objects_in_each_plane() -> None:
-    labels = np.zeros((3, 30, 30), int)
-    for number, size in enumerate((2, 4, 6), start=1):
-        labels[:, 10 * number - 10 : 10 * number - 10 + size, :size] = number
-    checked = np.zeros(labels.shape, bool)
-    checked[1, 10, 0] = checked[0, 20:, :20] = True  # a voxel of the second, the third and background around it
-    count, diameter = checked_diameter(labels, checked, 2)
-    assert count == 2
-    assert diameter == pytest.approx(np.mean([(4 * area / np.pi) ** 0.5 for area in (16, 36)]))
-    count, volume_diameter = checked_diameter(labels[None], checked[None], 3)
-    assert (count, volume_diameter) == (
-        2,
-        pytest.approx(np.mean([(6 * volume / np.pi) ** (1 / 3) for volume in (48, 108)])),
-    )
-    assert checked_diameter(labels, np.zeros(labels.shape, bool), 2) == (0, None)

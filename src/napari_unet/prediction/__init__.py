@@ -18,7 +18,7 @@ from napari_unet.prediction.labelling import relabel
 from napari_unet.prediction.linking import link
 from napari_unet.prediction.measurements import Table, measure, write_measurements
 from napari_unet.prediction.object_size import (
-    checked_diameter,
+    diameter,
     find_object_size,
     iter_find_object_size,
     median_diameter,
@@ -48,8 +48,8 @@ __all__ = [
     "activate",
     "available_devices",
     "check_view",
-    "checked_diameter",
     "decode",
+    "diameter",
     "estimate",
     "find_object_size",
     "finished_part",

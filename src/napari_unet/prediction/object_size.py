@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from napari_unet.models import Model
 
-__all__ = ["checked_diameter", "find_object_size", "iter_find_object_size", "median_diameter"]
+__all__ = ["diameter", "find_object_size", "iter_find_object_size", "median_diameter"]
 
 _MAX_OBJECTS = 500
 _LONGER = 1.25
 
-_SCALES = (1.0, 0.5, 2.0, 0.25, 0.125)
+_SCALES = (1.0, 0.5, 0.25, 0.125)
+_LARGER = 2.0
+"""Scale that is looked at only where objects are small: it takes longest."""
 _WINDOW = {2: (1, 512, 512), 3: (32, 192, 192)}
 """Voxels (``ZYX``) that the network sees at each scale, for models of planes and of volumes."""
 _SMALLEST = 32
@@ -108,8 +110,10 @@ def iter_find_object_size(
     axes = known_axes(image, axes)
     canonical = select_channels(viewed(image, axes), spec, config.channels, are_colours="S" in axes)
     normalization = normalization or measure_normalization(canonical, spec.percentiles)
-    seen = []
-    for scale in _SCALES:
+    seen: list[_Look] = []
+    for scale in (*_SCALES, _LARGER):
+        if scale == _LARGER and any(one.scale == 1 and one.diameter >= _CREDIBLE[0] * known for one in seen):
+            break
         pixels = _window(canonical, spec.spatial_dims, scale, at or {}, normalization)
         if pixels is not None:
             look = yield from _look(pixels, model, scale, config, stop)
@@ -208,38 +212,14 @@ def median_diameter(labels: NDArray[Any]) -> float | None:
     if not boxes:
         return None
     every = -(-len(boxes) // _MAX_OBJECTS)
-    return float(np.median([_diameter(compact[box] == number) for number, box in boxes[::every]]))
+    return float(np.median([diameter(compact[box] == number) for number, box in boxes[::every]]))
 
 
-def _diameter(inside: NDArray[np.bool_]) -> float:
+def diameter(inside: NDArray[np.bool_]) -> float:
+    """Return the diameter of one object (``(Z)YX``) as `median_diameter` counts it."""
     size = int(np.count_nonzero(inside))
     as_large: float = 2 * (size / np.pi) ** 0.5 if inside.ndim == 2 else 2 * (3 * size / (4 * np.pi)) ** (1 / 3)
     # within planes: how many slices an object has says little
     sampling = (1e6,) * (inside.ndim - 2) + (1, 1)
     width = 2 * float(ndi.distance_transform_edt(np.pad(inside, 1), sampling).max())
     return float(min(as_large, _LONGER * width))
-
-
-def checked_diameter(labels: NDArray[Any], checked: NDArray[np.bool_], spatial_dims: int) -> tuple[int, float | None]:
-    """Return how many objects are checked, and their typical diameter, see `median_diameter`.
-
-    Parameters
-    ----------
-    labels : ndarray of int
-        ``(T)(Z)YX``.
-    checked : ndarray of bool
-        As large. An object counts, as a whole, where any of it is checked.
-    spatial_dims : {2, 3}
-        2: each plane of an object counts for itself, as a model of planes sees it.
-
-    Examples
-    --------
-    >>> checked_diameter(np.ones((10, 10), int), np.ones((10, 10), bool), 2)
-    (1, 11.283791670955125)
-    """
-    ids = np.unique(labels[checked])
-    ids = ids[ids > 0]
-    frames = labels.reshape(-1, *labels.shape[-spatial_dims:])
-    own = np.arange(len(frames)).reshape(-1, *(1,) * spatial_dims) * (int(labels.max(initial=0)) + 1)
-    apart = np.where(np.isin(frames, ids), frames + own, 0)
-    return len(ids), median_diameter(apart.reshape(-1, *frames.shape[2:]))
