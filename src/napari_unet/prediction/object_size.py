@@ -54,10 +54,10 @@ def find_object_size(
 ) -> float | None:
     """Find out how large the objects are, where they differ from those that the model learned from.
 
-    The model looks at a window of the image at five scales, from an eighth to twice. It is surest of its objects
-    (highest mean peak of the last distance map) at the scale where they look like those it knows; their median
-    diameter there, in pixels of the image, is the object size. `benchmarks/object_size.py` tells how much better than
-    no rescaling that is.
+    The model looks at a window of the image at scales from an eighth to one, and twice where objects are small. It is
+    surest of its objects (highest mean peak of the last distance map) at the scale where they look like those it knows;
+    their median diameter there, in pixels of the image, is the object size. `benchmarks/object_size.py` tells how much
+    better than no rescaling that is.
 
     Parameters
     ----------
