@@ -9,8 +9,8 @@ Four frames are for testing and never seen; of the other eight a person annotate
 - *loop*: round after round, the worst ten objects in one view of 512 x 512 pixels; the model of the round before shows
   them. Every round learns from all corrections so far, once from `nuclei`, once from scratch.
 
-The size of the objects, 30 px, is what the panel proposes once some cells are checked (`median_diameter`). Prints AP at
-IoU 0.5 on the test frames. Results are kept in a file and not run again.
+The size of the objects, 30 px, is about what a training of the panel takes of checked cells (`median_diameter`). Prints
+AP at IoU 0.5 on the test frames. Results are kept in a file and not run again.
 """
 
 from __future__ import annotations
