@@ -128,8 +128,8 @@ def test_complete_view_slice_and_image(start, discs):
     assert not checked[[0, 2]].any()
     assert not checked[1, :, 40:].any()
     assert user.session.checked == 1
-    user.choose("complete_scope", "slice")
-    user.until(lambda: complete_text(user) == "Slice is complete: 5 objects")
+    user.choose("complete_scope", "frame")
+    user.until(lambda: complete_text(user) == "Frame is complete: 5 objects")
     user.press("complete")
     assert (user.status[1] == 1).all()
     assert not (user.status[[0, 2]] == 1).any()

@@ -130,7 +130,7 @@ class CorrectPanel(Section):
         self._render()
 
     def _choose_scope(self, text: str) -> None:
-        self._workbench.correcting.scope = Scope(text)
+        self._workbench.correcting.scope = next(one for one in Scope if self._workbench.segmenting.name_of(one) == text)
         self._count_soon()
 
     def _count_soon(self) -> None:
@@ -168,7 +168,8 @@ class CorrectPanel(Section):
         correcting, scopes = self._workbench.correcting, self._workbench.segmenting.scopes()[::-1]
         if correcting.scope not in scopes:
             correcting.scope = Scope.VIEW
-        set_choices(self.complete_more, [scope.value for scope in scopes], correcting.scope.value)
+        name_of = self._workbench.segmenting.name_of
+        set_choices(self.complete_more, [name_of(scope) for scope in scopes], name_of(correcting.scope))
 
     def _arrange(self, shown: list[Tool]) -> None:
         """Lay out the tools that there is something to do for."""
@@ -182,11 +183,10 @@ class CorrectPanel(Section):
             self._grid.addWidget(self.tools[tool], *divmod(place, _COLUMNS))
 
     def _render_complete(self) -> None:
-        scope = self.complete_more.currentText()
-        count = self._workbench.correcting.objects_in(Scope(scope))
+        correcting = self._workbench.correcting
+        scope, count = self._workbench.segmenting.name_of(correcting.scope), correcting.objects_in(correcting.scope)
         self.complete.setEnabled(count is not None)
-        what = scope.capitalize()
-        text = f"{what} is complete" + (f": {how_many(count)}" if count is not None else "")
+        text = f"{scope.capitalize()} is complete" + (f": {how_many(count)}" if count is not None else "")
         if self.complete.fontMetrics().horizontalAdvance(text) > self.complete.width() - _PADDING:
             text = text.removesuffix(" objects")
         self.complete.setText(text)

@@ -29,7 +29,7 @@ class SegmentPanel(Section):
         self.segment = button("Segment", self._segment, name="segment")
         self.scope = narrow(QComboBox())
         self.scope.setObjectName("scope")
-        self.scope.setToolTip("The whole image, the slice that is shown, or the part of it that is visible.")
+        self.scope.setToolTip("The whole image, the slice or frame that is shown, or the part of it that is visible.")
         self.cancel = button(
             "Cancel",
             workbench.segmenting.cancel,
@@ -89,7 +89,7 @@ class SegmentPanel(Section):
             self.scope.addItems(texts)
         self.scope.setCurrentIndex(scopes.index(scope))
         self.scope.blockSignals(blocked)
-        self.segment.setText(f"Segment {scope.value}")
+        self.segment.setText(f"Segment {self._workbench.segmenting.name_of(scope)}")
         self.segment.setEnabled(bool(session.image) and not busy)
         self.segment.setToolTip(
             f"Find objects with {session.model!r}. What is checked stays as it is."
@@ -111,8 +111,8 @@ class SegmentPanel(Section):
 
     def _words(self, scope: Scope) -> str:
         """Return a scope with the time it takes, and the disk where that is much."""
-        known = self._session.estimates.get(scope)
+        known, name = self._session.estimates.get(scope), self._workbench.segmenting.name_of(scope)
         if known is None:
-            return scope.value
+            return name
         disk = f", {known.bytes_on_disk / 1e9:.0f} GB" if known.bytes_on_disk >= _MUCH_DISK else ""
-        return f"{scope.value}, {known}{disk}"
+        return f"{name}, {known}{disk}"

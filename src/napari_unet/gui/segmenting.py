@@ -149,7 +149,7 @@ class Segmenting:
             run,
             on_result=take_over,
             message="Segmenting...",
-            cancelled=_GOES_ON.format(scope.value),
+            cancelled=_GOES_ON.format(self.name_of(scope)),
         )
 
     def _find_size(
@@ -254,9 +254,9 @@ class Segmenting:
             self._session.say(self._what_is_gone(document))
             return
         if cancelled.is_predicted:
-            self._session.say(f"{how_far(document)} Segment {scope.value} takes over the rest.")
+            self._session.say(f"{how_far(document)} Segment {self.name_of(scope)} takes over the rest.")
             return
-        goes_on = f"Segment {scope.value} goes on where it stopped."
+        goes_on = f"Segment {self.name_of(scope)} goes on where it stopped."
         if cancelled.finished is None:
             self._session.say(f"Cancelled. The labels are as they were; {goes_on}")
             return
@@ -303,6 +303,11 @@ class Segmenting:
         """Return what the image has: slices only where there are several."""
         planes = [part.stop for part in self.box(Scope.IMAGE)[:-2]]
         return [Scope.IMAGE, *([Scope.SLICE] if any(n > 1 for n in planes) else []), Scope.VIEW]
+
+    def name_of(self, scope: Scope) -> str:
+        """Return what a scope is called: the plane of a movie is a frame."""
+        axes = self._session.axes
+        return "frame" if scope is Scope.SLICE and "T" in axes and "Z" not in axes else scope.value
 
     def tell_result(self, document: Document, spec: ModelSpec, labels: Any) -> None:
         """Say what was found and what to do next; `labels` are those that came of it."""
