@@ -115,11 +115,11 @@ class Sizing:
 
     def take_from_checked(self) -> None:
         """Make the median diameter of the checked objects the object size."""
-        count, diameter = self._checked()
-        if diameter is None:
+        count, width = self._checked()
+        if width is None:
             self._session.say(f"Check {ENOUGH_OBJECTS} objects first; {count} are.", problem=True)
             return
-        self._set(diameter, f"of {count} checked objects")
+        self._set(width, f"of {count} checked objects")
 
     def settle(self) -> str:
         """Take the size of the checked objects for a training, unless the user gave one; return what to say of it.
@@ -130,10 +130,10 @@ class Sizing:
         known = spec.object_diameter_px if spec is not None else None
         if session.size_from is SizeFrom.USER or known is None:
             return ""
-        count, diameter = self._checked()
-        if diameter is None:
+        count, width = self._checked()
+        if width is None:
             return ""
-        size = _whole(diameter) if abs(np.log(diameter / known)) > np.log(_MUCH) else 0.0
+        size = _whole(width) if abs(np.log(width / known)) > np.log(_MUCH) else 0.0
         before = session.object_size
         session.object_size, session.size_from = size, SizeFrom.CHECKED
         return f"Object size {size:.0f} px, of {count} checked objects." if size and size != before else ""
@@ -234,7 +234,7 @@ def _widths(document: ObjectDocument, number: int, spatial_dims: int) -> list[fl
     assert box is not None
     inside = document.labels[box] == number
     frames = [one for one in inside.reshape(-1, *inside.shape[-spatial_dims:]) if one.any()]
-    return [diameter(one) for one in frames[:: -(-len(frames) // _PLANES)]]
+    return [diameter(one) for one in frames[:: -(-len(frames) // _PLANES) or 1]]
 
 
 def _whole(pixels: float) -> float:

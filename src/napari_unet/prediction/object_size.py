@@ -182,10 +182,10 @@ def _look(
     labels, maps = steps.result.labels, steps.result.maps
     assert maps is not None
     ids = np.unique(labels[labels > 0])
-    diameter = median_diameter(labels)
-    if len(ids) < _FEWEST or diameter is None:
+    typical = median_diameter(labels)
+    if len(ids) < _FEWEST or typical is None:
         return None
-    return _Look(scale, diameter, float(np.mean(ndi.maximum(maps[-1], labels, ids))))
+    return _Look(scale, typical, float(np.mean(ndi.maximum(maps[-1], labels, ids))))
 
 
 def median_diameter(labels: NDArray[Any]) -> float | None:
