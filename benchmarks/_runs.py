@@ -61,7 +61,13 @@ def add_options(parser: argparse.ArgumentParser, results: str, steps: int) -> No
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help=f"training steps of each run (default {steps})")
     budget.add_argument("--minutes", type=float, help="or minutes")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings of the recipe")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other settings of the recipe, also augmentation.NAME=VALUE",
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--results", type=Path, default=Path(results), help="what is there is not run again")
     parser.set_defaults(default_steps=steps)
@@ -71,7 +77,11 @@ def train_config(options: argparse.Namespace, **values: Any) -> nu.TrainConfig:
     """Return the settings that the options ask for."""
     torch.set_num_threads(options.threads)
     budget = {"minutes": options.minutes} if options.minutes else {"steps": options.steps or options.default_steps}
-    changed = dict(setting.split("=", 1) for setting in options.set)
+    changed: dict[str, Any] = {}
+    for setting in options.set:
+        name, value = setting.split("=", 1)
+        group, _, inner = name.rpartition(".")
+        (changed.setdefault(group, {}) if group else changed)[inner] = value
     return nu.TrainConfig.model_validate({**budget, "threads": options.threads, **values, **changed})
 
 

@@ -174,8 +174,9 @@ class ImageJob:
         spec = self._model.spec
         if size is None or not self._finds_size:
             return []
+        full = size * self.image.levels[self.image.level].scale.get("X", 1.0)  # as --object-size counts
         return [
-            f"{self._path.name}: the objects are about {size:.0f} px wide, {spec.object_diameter_px:.0f} in what "
+            f"{self._path.name}: the objects are about {full:.0f} px wide, {spec.object_diameter_px:.0f} in what "
             f"{spec.name!r} learned from: it saw the image at {spec.scale_for(size):.2g} times. To change that: "
             "--object-size."
         ]
