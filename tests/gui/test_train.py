@@ -5,11 +5,13 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from superqt import QCollapsible
+from tifffile import imwrite
 
-from napari_unet import load_model
+from napari_unet import load_model, save_model
 from napari_unet.errors import ModelFileError
 from napari_unet.gui import learning
 from napari_unet.gui.session import JobState
+from napari_unet.models import Model
 
 LONG = 10**6
 PREVIEW = "preview of the new model"
@@ -172,6 +174,55 @@ def test_use_new_changes_no_checked_voxel_and_versions_count_up(teacher, library
     # and the old model with one choice
     user.choose("model", "nuclei")
     assert user.session.model == "nuclei"
+
+
+@pytest.fixture
+def taught_elsewhere(library, make_model):
+    """Put a model in the library that was trained further, but not on this image."""
+    model = make_model("taught")
+    spec = model.spec.model_copy(update={"provenance": {"parent": "nuclei"}})
+    save_model(Model(model.network, spec), library / "taught")
+
+
+def test_a_version_of_this_image_starts_from_its_base_again_and_any_other_model_from_itself(
+    taught_elsewhere, teacher, asked
+):
+    user = teacher
+    user.choose("model", "taught")
+    for name in ("taught-2", "taught-3"):
+        user.train()
+        user.press("use_new")
+        user.until(lambda: user.idle)
+        assert user.session.model == name
+    assert [base.spec.name for base, _, _ in asked] == ["taught", "taught"], "what it was taught elsewhere is kept"
+
+
+def test_what_a_version_started_from_is_known_another_day(start, discs, tmp_path, trainings, asked):
+    imwrite(tmp_path / "img.tif", discs())
+
+    def learn_with(model):
+        user = start()
+        user.choose("model", model)
+        user.viewer.open(str(tmp_path / "img.tif"))
+        user.until(lambda: user.session.image == "img")
+        user.segment()
+        if user.session.checked == 0:
+            user.press("tool_confirm")
+            user.click((12, 12))
+            user.press("tool_background")
+            user.stroke(np.linspace((60, 30), (60, 40), 4))
+        user.train()
+        user.press("use_new")
+        user.until(lambda: user.idle)
+        user.viewer.window.remove_dock_widget(user.panel)
+        user.pause()
+
+    learn_with("nuclei")
+    learn_with("nuclei-2")
+    assert [(base.spec.name, used.spec.name) for base, _, used in asked] == [
+        ("nuclei", "nuclei"),
+        ("nuclei", "nuclei-2"),
+    ]
 
 
 def test_painting_meanwhile_goes_into_the_next_training(teacher, trainings, asked):

@@ -55,6 +55,8 @@ class Document(InPieces):
     is_large : bool
         Whether the labels are in a file instead of memory. Then what changes much at once is done piece by piece
         (`fill_in_pieces` and others), and what needs a copy of everything is not offered.
+    bases : dict of str
+        For each version that was learned from this image, by its name, the model that it started from.
     changed : Signal
         Emitted after every change of labels or status.
     edited : Signal
@@ -77,6 +79,7 @@ class Document(InPieces):
         self.status = held.status
         self._fed: tuple[Any, str] | None = None
         self._normalizations: dict[tuple[float, float], Normalization] = {}
+        self.bases: dict[str, str] = dict(store.facts.get("bases", {})) if store is not None else {}
 
     @classmethod
     @abstractmethod
@@ -85,6 +88,12 @@ class Document(InPieces):
 
         It may run in a worker.
         """
+
+    def remember_base(self, version: str, base: str) -> None:
+        """Note what a version that was learned from this image started from, for the next training and session."""
+        self.bases = {**self.bases, version: base}
+        if self.store is not None:
+            self.store.remember(bases=self.bases)
 
     # --- what it looks like ------------------------------------------------------------------------------
 

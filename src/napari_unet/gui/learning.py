@@ -78,15 +78,17 @@ class Learning:
         return [] if model is None else [name for name in list_models() if is_base(name, model.spec)]
 
     def base(self) -> str:
-        """Return the name of the model that a training starts from: that of the folder, else that of the version.
+        """Return the name of the model that a training starts from.
 
-        Empty for a model that has not learned anything yet.
+        That of the folder; for a version that was learned from this image what it started from; else the model in
+        use itself, whatever that was taught elsewhere. Empty for one that has not learned anything yet.
         """
-        model, project = self._workbench.model, self._workbench.projects.project
+        bench, name = self._workbench, self._session.model
+        model, project, document = bench.model, bench.projects.project, bench.document
         if model is None:
             return ""
-        names = (project.base_model if project is not None else None, model.spec.provenance.get("parent"))
-        return next((name for name in names if name and is_base(name, model.spec)), self._session.model)
+        names = (project.base_model if project is not None else None, document.bases.get(name) if document else None)
+        return next((name for name in names if name and is_base(name, model.spec)), name)
 
     def choose_base(self, name: str) -> None:
         """Let every training of the open folder start from this model."""
@@ -206,7 +208,7 @@ class Learning:
             return None
         if key != self._looked_at[0]:
             found, spec = read_unfinished(key[0]), self._workbench.spec
-            own = () if spec is None else (spec.name, spec.provenance.get("parent"), session.base)
+            own = () if spec is None else (spec.name, self.base(), session.base)
             fits = found is not None and found.model in own
             self._looked_at = key, found if fits else None
         return self._looked_at[1]
@@ -234,7 +236,9 @@ class Learning:
         except UNetError as error:
             problem = f"The new model is in use until napari closes, but it is not saved. {error}"
         self._drop_preview()
-        bench = self._workbench
+        bench, parent = self._workbench, model.spec.provenance.get("parent")
+        if bench.document is not None and parent is not None:
+            bench.document.remember_base(path.stem, parent)
         bench.choosing.use(model)
 
         def segment() -> None:
