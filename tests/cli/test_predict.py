@@ -315,6 +315,8 @@ def test_only_what_changed_is_done_again(
     assert done("--overwrite") == ["a.tif", "b.tif"]
     assert done("--min-size", 3) == ["a.tif", "b.tif"]
     assert done("--min-size", 3) == []
+    assert done("--min-size", 3, "--no-fill-holes") == ["a.tif", "b.tif"]
+    assert done("--min-size", 3) == ["a.tif", "b.tif"]
     tifffile.imwrite(images / "b.tif", np.ones((64, 64), np.uint8))
     assert done("--min-size", 3) == ["b.tif"]
     (out / "a.tif").unlink()

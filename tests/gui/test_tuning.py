@@ -360,6 +360,25 @@ def test_small_objects_are_left_out_without_the_network(start, runs):
     assert box.value() == 15
 
 
+def test_holes_are_filled_or_left_without_the_network(start, runs):
+    rows, columns = np.indices((64, 64))
+    away = np.hypot(rows - 32, columns - 32)
+    user = start(np.where((away >= 6) & (away <= 14), 1000, 0).astype(np.uint16))
+    user.panel.segment.settings.expand(animate=False)
+    box = user.panel.findChild(QCheckBox, "fill_holes")
+    assert not box.isEnabled(), "nothing to see yet"
+    user.segment()
+    assert box.isChecked(), "as the model does"
+    assert user.labels[32, 32] == user.labels[32, 20] > 0
+    box.click()
+    user.until(lambda: not user.labels[32, 32])
+    assert user.labels[32, 20] > 0
+    user.press("reset")
+    user.until(lambda: user.labels[32, 32] > 0)
+    assert box.isChecked()
+    assert len(runs) == 1, "the network did not run again"
+
+
 def test_overlap_and_averaging_are_settings(start, discs, runs, monkeypatch):
     stack = discs(2)
     stack[1] = np.roll(stack[1], 5, 1)  # objects lie on each other by less than half

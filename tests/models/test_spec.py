@@ -123,3 +123,4 @@ def test_model_of_the_paper() -> None:
 def test_a_file_from_before_prominence_is_read() -> None:
     decoder = DecoderSpec.model_validate({"kind": "seeded_watershed", "seed_threshold": 0.4, "peak_threshold": 0.5})
     assert (decoder.min_prominence, decoder.peak_threshold) == (0.25, 0.5)
+    assert decoder.fill_holes, "as objects have none"

@@ -35,14 +35,24 @@ def blocked(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     return shape, tuple(draw(st.integers(3, longest)) for _ in range(dims)), draw(st.integers(0, 10**6))
 
 
-@settings(max_examples=30)
-@given(blocked(), st.sampled_from([0, 9]), st.sampled_from([0.4, 0.5, 0.6]), st.sampled_from([50, 10**6]))
+@settings(max_examples=60)
+@given(
+    blocked(),
+    st.builds(
+        DecoderSpec,
+        kind=st.sampled_from(["seeded_watershed", "components"]),
+        min_size=st.sampled_from([0, 9, 30]),
+        foreground_threshold=st.sampled_from([0.3, 0.4, 0.5, 0.6]),
+        peak_threshold=st.sampled_from([0.0, 0.7]),
+        fill_holes=st.booleans(),
+    ),
+    st.sampled_from([50, 10**6]),
+)
 def test_labels_do_not_depend_on_the_blocks(
-    drawn: tuple[tuple[int, ...], tuple[int, ...], int], min_size: int, threshold: float, largest: int
+    drawn: tuple[tuple[int, ...], tuple[int, ...], int], decoder: DecoderSpec, largest: int
 ) -> None:
     shape, block, seed = drawn
     maps = cloudy_maps(shape, seed)
-    decoder = DecoderSpec(min_size=min_size, foreground_threshold=threshold)
     whole, pieces = np.zeros(shape, np.int32), np.full(shape, -7, np.int32)
     decoded = decode_blocks(maps, decoder, whole, shape, above=5, largest=largest)
     again = decode_blocks(maps, decoder, pieces, block, above=5, largest=largest)

@@ -60,7 +60,12 @@ def test_labels_made_again_from_the_maps_are_those_of_a_new_prediction(axes: str
     image = ndi.gaussian_filter(np.random.default_rng(0).random([sizes[letter] for letter in axes]), 0.7)
     maps = np.asarray(predict(image, model, axes=axes, config=CPU, return_maps=True).maps)
     high = float(np.quantile(np.take(maps, 0, axis=int("T" in axes)), 0.75))
-    for changes in ({}, {"min_prominence": 0.4}, {"min_size": 4, "link_t": True, "link_z": False}):
+    for changes in (
+        {},
+        {"min_prominence": 0.4},
+        {"min_size": 4, "link_t": True, "link_z": False},
+        {"fill_holes": False},
+    ):
         config = CPU.model_copy(update={"foreground_threshold": high, **changes})
         expected = predict(image, model, axes=axes, config=config).labels
         assert expected.max() > 1
@@ -167,7 +172,9 @@ def test_outlines_that_follow_a_slider_are_those_of_the_objects(seed: int, promi
     if ndi.label(maps[0] > 0.4)[1] > 1:
         maps[0] = 0.9  # components that lie side by side are smoothed together on the canvas
     decoder = DecoderSpec(foreground_threshold=0.4, min_prominence=prominence, peak_threshold=peak, min_size=0)
-    labels = decode(maps, decoder)
-    expected = find_boundaries(labels, connectivity=1, mode="inner")
-    shown = Divided(maps[0], maps[1], 0.4).outlines(prominence, peak)
-    np.testing.assert_array_equal(shown, expected)
+    divided = Divided(maps[0], maps[1], 0.4)
+    for fill in (True, False):
+        labels = decode(maps, decoder.model_copy(update={"fill_holes": fill}))
+        expected = find_boundaries(labels, connectivity=1, mode="inner")
+        shown = divided.outlines(prominence, peak, filled=fill)
+        np.testing.assert_array_equal(shown, expected)

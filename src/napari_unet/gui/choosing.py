@@ -146,6 +146,7 @@ class Choosing:
                 "link_t": session.link_t,
                 "min_overlap": session.min_overlap,
                 "min_size": session.min_size,
+                "fill_holes": session.fill_holes,
                 "average": session.average,
             }
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_unet.correction import Box
     from napari_unet.gui.kept_maps import KeptMaps
     from napari_unet.gui.workbench import Workbench
+    from napari_unet.models import DecoderSpec
 
 __all__ = ["Rim"]
 
@@ -37,18 +38,18 @@ class Rim:
     workbench : Workbench
     maps : callable
         Returns the maps of what is in view; None where there are none.
-    thresholds : callable
-        Returns those that count now: foreground, prominence, peaks.
+    decoder : callable
+        Returns how objects are made of maps now.
     """
 
     def __init__(
         self,
         workbench: Workbench,
         maps: Callable[[], KeptMaps | None],
-        thresholds: Callable[[], tuple[float, float, float]],
+        decoder: Callable[[], DecoderSpec],
     ) -> None:
         self._workbench = workbench
-        self._maps, self._thresholds = maps, thresholds
+        self._maps, self._decoder = maps, decoder
         self._layer: Labels | None = None
         self._small: tuple[Box, NDArray[np.float32], int] | None = None
         self._drawn: tuple[Box, NDArray[np.float32], int] | None = None
@@ -74,10 +75,13 @@ class Rim:
         if maps is None or not isinstance(maps.document, ObjectDocument):
             return
         small, step = self._shrunk(maps)
-        foreground, prominence, peak = self._thresholds()
+        decoder = self._decoder()
+        foreground = decoder.foreground_threshold
         known, self._wants_divided = self._divided, divided
         if divided and known is not None and known.threshold == foreground:
-            rim = known.outlines(prominence, peak).view(np.uint8)
+            rim = known.outlines(decoder.min_prominence, decoder.peak_threshold, filled=decoder.fill_holes).view(
+                np.uint8
+            )
         else:
             rim = outline(small[0], foreground).view(np.uint8)
             if divided:

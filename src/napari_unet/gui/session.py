@@ -166,6 +166,8 @@ class Session:
         None: the model's own.
     min_size : int or None
         Voxels of the smallest object that counts. None: the model's own.
+    fill_holes : bool or None
+        Whether holes of objects are filled. None: as the model does.
     average : bool
         Whether the network sees the image in all eight flips and turns.
     min_overlap : float
@@ -222,6 +224,7 @@ class Session:
     min_prominence: float | None = None
     peak_threshold: float | None = None
     min_size: int | None = None
+    fill_holes: bool | None = None
     average: bool = False
     min_overlap: float = 0.5
     device: str = "auto"

@@ -26,7 +26,7 @@ _HALOS = ("auto", "exact", "blended")
 
 
 class SettingsPanel(QCollapsible):
-    """Thresholds, the smallest object and Show maps, linking of slices, averaging, halo, device and precision."""
+    """Thresholds, smallest object, holes and Show maps, linking of slices, averaging, halo, device and precision."""
 
     def __init__(self, workbench: Workbench) -> None:
         super().__init__("Thresholds, device")
@@ -57,6 +57,10 @@ class SettingsPanel(QCollapsible):
         self.smallest.setToolTip(self._tips["min_size"])
         self.smallest.setKeyboardTracking(False)
         self.smallest.valueChanged.connect(tuning.leave_out)
+        self.holes = quiet(QCheckBox("Fill holes of objects"))
+        self.holes.setObjectName("fill_holes")
+        self.holes.setToolTip(self._tips["fill_holes"])
+        self.holes.toggled.connect(tuning.fill_holes)
         self.overlap = quiet(QDoubleSpinBox())
         self.overlap.setObjectName("min_overlap")
         self.overlap.setRange(0.05, 1)
@@ -86,6 +90,7 @@ class SettingsPanel(QCollapsible):
         for one in (
             *self._sliders,
             self._smallest_row,
+            self.holes,
             row(self.maps, self.reset, stretch=(1, 1)),
             self.link_z,
             self.link_t,
@@ -131,10 +136,15 @@ class SettingsPanel(QCollapsible):
         self.reset.setVisible(instances)
         self.reset.setEnabled(not self._workbench.tuning.is_own)
         self._smallest_row.setVisible(instances)
+        self.holes.setVisible(instances)
         blocked = self.smallest.blockSignals(True)
         self.smallest.setValue(self._workbench.tuning.smallest())
         self.smallest.blockSignals(blocked)
         self.smallest.setEnabled(session.segmented)
+        blocked = self.holes.blockSignals(True)
+        self.holes.setChecked(self._workbench.tuning.decoder().fill_holes)
+        self.holes.blockSignals(blocked)
+        self.holes.setEnabled(session.segmented)
         self.smallest.setSuffix(" voxels" if spec is not None and spec.spatial_dims == 3 else " px")
         for slider, value in zip(self._values, self._workbench.tuning.thresholds(), strict=True):
             blocked = slider.blockSignals(True)

@@ -46,17 +46,21 @@ class Tuning:
         self._session = workbench.session
         self._maps: KeptMaps | None = None
         self._map_layers = MapLayers(workbench)
-        self._rim = Rim(workbench, self._usable_maps, self.thresholds)
+        self._rim = Rim(workbench, self._usable_maps, self.decoder)
         self._job: Job | None = None
         self._timer = Resting(_REST_MS, self._follow)
         self._tidying = Resting(TIDY_MS, self._tidy)
 
     # --- what the user does ----------------------------------------------------------------------------------
 
+    def decoder(self) -> DecoderSpec:
+        """Return how objects are made of maps now: as the model says, but for what is set here."""
+        spec = self._workbench.spec
+        return self._workbench.choosing.predict_config().decoder(DecoderSpec() if spec is None else spec.decoder)
+
     def thresholds(self) -> tuple[float, float, float]:
         """Return the thresholds that count now: foreground, prominence, peaks."""
-        spec = self._workbench.spec
-        decoder = self._workbench.choosing.predict_config().decoder(DecoderSpec() if spec is None else spec.decoder)
+        decoder = self.decoder()
         return decoder.foreground_threshold, decoder.min_prominence, decoder.peak_threshold
 
     def move(
@@ -80,12 +84,16 @@ class Tuning:
 
     def smallest(self) -> int:
         """Return the fewest voxels of an object that count now."""
-        spec = self._workbench.spec
-        return 0 if spec is None else self._workbench.choosing.predict_config().decoder(spec.decoder).min_size
+        return 0 if self._workbench.spec is None else self.decoder().min_size
 
     def leave_out(self, voxels: int) -> None:
         """Leave out smaller objects; those of the view follow when it rests."""
         self._session.min_size = voxels
+        self._timer.ask()
+
+    def fill_holes(self, fill: bool) -> None:
+        """Fill the holes of objects, or leave them; those of the view follow when it rests."""
+        self._session.fill_holes = fill
         self._timer.ask()
 
     @property

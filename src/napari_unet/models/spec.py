@@ -85,7 +85,10 @@ class DecoderSpec(_Frozen):
     """Objects in which the distance maps stay below this are left out: the network is not sure of them. Where it is,
     both reach 1. 0: none is left out."""
     min_size: int = Field(default=15, ge=0)
-    """Smaller objects are left out, in voxels."""
+    """Smaller objects are left out, in voxels; their holes count where they are filled."""
+    fill_holes: bool = True
+    """Whether background that one object alone encloses becomes part of it: nucleoli and vacuoles leave holes in the
+    foreground of objects that have none. False where they have, as rings and lumens: a training finds that out."""
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from napari_unet.prediction.device import (
     threads,
 )
 from napari_unet.prediction.estimate import Estimate, estimate
+from napari_unet.prediction.holes import hole_sizes
 from napari_unet.prediction.instances import decode
 from napari_unet.prediction.interactive import Divided, check_view, outline, shrink
 from napari_unet.prediction.labelling import relabel
@@ -55,6 +56,7 @@ __all__ = [
     "finished_part",
     "free_memory_of_host",
     "has_bfloat16",
+    "hole_sizes",
     "is_out_of_memory",
     "iter_find_object_size",
     "iter_predict",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODING", "PredictConfig"]
 
-DECODING = ("foreground_threshold", "min_prominence", "peak_threshold", "min_size")
+DECODING = ("foreground_threshold", "min_prominence", "peak_threshold", "min_size", "fill_holes")
 """Settings that turn maps into labels: each model has its own."""
 
 
@@ -48,6 +48,9 @@ class PredictConfig(BaseModel):
     model's."""
     min_size: int | None = Field(default=None, ge=0)
     """Smaller objects are left out, in voxels. None: the model's."""
+    fill_holes: bool | None = None
+    """Fill the holes of objects: background that one object alone encloses. None: the model's: a training
+    sets it by whether the checked objects have holes."""
     average: bool = False
     """Average over the eight flips and quarter turns of the plane, as the 2015 paper does: a little better, eight times
     slower."""

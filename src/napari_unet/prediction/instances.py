@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 
 from napari_unet.generators import Steps
 from napari_unet.prediction.components import Components, Grid, find_components, first_voxels
+from napari_unet.prediction.holes import fill_holes, filled_objects, may_be_object, surrounding
 from napari_unet.prediction.splitting import highest, split, split_in_windows
 from napari_unet.prediction.stopping import check, unless_stopped
 
@@ -56,6 +57,12 @@ def decode(maps: NDArray[Any], decoder: DecoderSpec) -> NDArray[np.int32]:
     maps with their basins, from a watershed; basins are joined unless the distance dips enough between them
     (`split`); what has no distinct peak is no object. All of it looks at the component alone, so it is
     always split the same way, whatever lies beside it.
+
+    Then holes are filled (`DecoderSpec.fill_holes`): background that one object alone encloses, in a volume on all
+    sides, becomes part of it, with whatever too small or unsure lies there. Where a component in it is large and sure
+    enough to be an object, the hole stays; so does one that several objects enclose together, or that is open to the
+    edge of the image. A component with more than 2^24 voxels in its box is split in windows, and the holes filled that
+    lie whole in one; where it is not split ("components"), they stay. Sizes are those of filled objects.
 
     Parameters
     ----------
@@ -111,14 +118,37 @@ def decode_blocks(
     return _Decoding(maps, decoder, out, grid, largest, stop).run(above)
 
 
+@dataclass(frozen=True, eq=False)
+class _Component:
+    """One connected component of the foreground in its box.
+
+    Attributes
+    ----------
+    number : int
+    box : tuple of slice
+    inside : ndarray of bool
+        The component.
+    inward : ndarray of float32 or None
+        None where distances are of no account.
+    others : ndarray of bool or None
+        Other foreground; None where it has no holes, or keeps them.
+    """
+
+    number: int
+    box: Box
+    inside: NDArray[np.bool_]
+    inward: NDArray[np.float32] | None
+    others: NDArray[np.bool_] | None
+
+
 class _Decoding:
-    """Components first, then each split whole, then ids in the order of the first voxels."""
+    """Components first, then each split whole and filled, then ids in the order of the first voxels."""
 
     def __init__(
         self, maps: Any, decoder: DecoderSpec, out: Any, grid: Grid, largest: int, stop: StopFlag | None
     ) -> None:
         self.maps, self.decoder, self.out, self.grid, self.largest = maps, decoder, out, grid, largest
-        self.stop = stop
+        self.stop, self.splits = stop, decoder.kind != "components"
         self.components: Components = find_components(self._foreground, grid)
         self.too_large = np.diff(self.components.boxes, axis=2)[..., 0].prod(axis=1) > largest
         self.first = [self.components.first]
@@ -126,16 +156,19 @@ class _Decoding:
         self.peak = [np.full(len(self.components.size), np.inf, np.float32)]
         self.count = len(self.components.size)  # numbers given so far, 0 included
         self.in_windows = 0
+        self.written = {place for place, numbers in self.components.numbers.items() if len(numbers) > 1}
 
     def run(self, above: int) -> Decoded:
         for position, box in self.grid:
             self._split_block(position, box)
-        if self.decoder.kind != "components":
-            for number in np.flatnonzero(~self.components.in_one_block | self.too_large):
-                self._split_across(int(number))
+        across = ~self.components.in_one_block | self.too_large
+        if not self.splits:
+            across &= ~self.too_large & self.decoder.fill_holes
+        for number in np.flatnonzero(across):
+            self._split_across(int(number))
         new_ids = self._final_ids(above)
         for position, box in self.grid:
-            if len(self.components.numbers[position]) > 1:
+            if position in self.written:
                 self.out[box] = new_ids[np.asarray(self.out[box])]
         return Decoded(int(new_ids.max(initial=above)) - above, self.in_windows)
 
@@ -160,15 +193,18 @@ class _Decoding:
             return
         local, _ = ndi.label(self._foreground(box))
         labels = numbers[local].astype(np.int32)
-        if self.decoder.kind == "components":
-            self.out[box] = labels
-            return
-        inward = self._inward(box)
-        for label, found in enumerate(ndi.find_objects(local), start=1):
-            number = int(numbers[label])
-            if self.components.in_one_block[number] and not self.too_large[number]:
-                place = tuple(slice(f.start + b.start, f.stop + b.start) for f, b in zip(found, box, strict=True))
-                self._split_one(number, place, local[found] == label, inward[found], labels[found])
+        holed = surrounding(local) if self.decoder.fill_holes else set()
+        if self.splits or holed:
+            inward = self._inward(box) if self.splits else None
+            for label, found in enumerate(ndi.find_objects(local), start=1):
+                number = int(numbers[label])
+                is_whole = self.components.in_one_block[number] and not self.too_large[number]
+                if is_whole and (self.splits or label in holed):
+                    place = tuple(slice(f.start + b.start, f.stop + b.start) for f, b in zip(found, box, strict=True))
+                    inside = local[found] == label
+                    here = None if inward is None else inward[found]
+                    others = (local[found] > 0) & ~inside if label in holed else None
+                    self._split_one(_Component(number, place, inside, here, others), labels[found])
         self.out[box] = labels
 
     def _split_across(self, number: int) -> None:
@@ -177,32 +213,58 @@ class _Decoding:
         if self.too_large[number]:
             self._split_in_windows(number, box)
             return
-        local, _ = ndi.label(self._foreground(box))
+        foreground = self._foreground(box)
+        local, _ = ndi.label(foreground)
         first = np.unravel_index(self.components.first[number], self.grid.shape)
         at = tuple(int(c) - s.start for c, s in zip(first, box, strict=True))
         labels = np.asarray(self.out[box])
         before = labels.copy()
-        self._split_one(number, box, local == local[at], self._inward(box), labels)
+        inside = local == local[at]
+        inward = self._inward(box) if self.splits else None
+        others = foreground & ~inside if self.decoder.fill_holes else None
+        self._split_one(_Component(number, box, inside, inward, others), labels)
         if (labels != before).any():
-            self.out[box] = labels
+            self._write(box, labels)
 
-    def _split_one(
-        self, number: int, box: Box, inside: NDArray[np.bool_], inward: NDArray[np.float32], labels: NDArray[np.int32]
-    ) -> None:
+    def _write(self, box: Box, labels: NDArray[Any]) -> None:
+        self.out[box] = labels
+        self.written.update(self.grid.positions(box))
+
+    def _split_one(self, component: _Component, labels: NDArray[np.int32]) -> None:
         check(self.stop)
+        number, box, inside, inward = component.number, component.box, component.inside, component.inward
+        if not may_be_object(self.decoder, inside, inward):
+            self.size[0][number] = 0  # nor does it split what encloses it
+            return
+        parts, count = self._split(inside, inward, box)
+        if inward is None or count < 2:
+            if inward is not None:
+                self.peak[0][number] = inward[inside].max()
+            if component.others is not None:
+                filled = fill_holes(inside.view(np.uint8), self.decoder, component.others, inward) > 0
+                labels[filled] = number
+                self.size[0][number] = np.count_nonzero(filled)
+            return
+        peak = highest(inward, parts, count)
+        if self.decoder.fill_holes:
+            parts = filled_objects(parts, self.decoder, component.others, inward)
+        first = first_voxels(parts, count, box, self.grid.shape)
+        size = np.bincount(parts.ravel(), minlength=count + 1)
+        start = self._take_numbers(first[1:], size[1:], peak[1:])
+        labels[parts > 0] = start + parts[parts > 0] - 1
+        self.size[0][number] = 0
+
+    def _split(
+        self, inside: NDArray[np.bool_], inward: NDArray[np.float32] | None, box: Box
+    ) -> tuple[NDArray[Any], int]:
+        """Return the parts of a component and how many there are."""
+        if inward is None:
+            return inside, 1
         at_edge = [(s.start == 0, s.stop == n) for s, n in zip(box, self.grid.shape, strict=True)]
         stop = self.stop if inside.size > _LONG else None
         decoder = self.decoder
         parts = unless_stopped(stop, split, inside, inward, at_edge, decoder.min_prominence, decoder.peak_threshold)
-        count = int(parts.max(initial=0))
-        if count < 2:
-            self.peak[0][number] = inward[inside].max()
-            return
-        first = first_voxels(parts, count, box, self.grid.shape)
-        size = np.bincount(parts.ravel(), minlength=count + 1)
-        peak = highest(inward, parts, count)
-        labels[inside] = self._take_numbers(first[1:], size[1:], peak[1:]) + parts[inside] - 1
-        self.size[0][number] = 0
+        return parts, int(parts.max(initial=0))
 
     def _split_in_windows(self, number: int, box: Box) -> None:
         self.in_windows += 1
@@ -220,15 +282,18 @@ class _Decoding:
         firsts: list[NDArray[np.int64]] = []
         sizes: list[NDArray[np.int64]] = []
         peaks: list[NDArray[np.float32]] = []
-        for core, parts in steps:
-            total = int(parts.max(initial=0))
+        for core, found in steps:
+            parts = found
+            total, inward = int(parts.max(initial=0)), self._inward(core)
+            peaks.append(highest(inward, parts, total))
+            if self.decoder.fill_holes:
+                parts = fill_holes(parts, self.decoder, self._foreground(core) & (parts == 0), inward)
             present = parts > 0
             labels = np.asarray(self.out[core])
             labels[present] = start + parts[present]
-            self.out[core] = labels
+            self._write(core, labels)
             firsts.append(first_voxels(parts, total, core, self.grid.shape))
             sizes.append(np.bincount(parts.ravel(), minlength=total + 1))
-            peaks.append(highest(self._inward(core), parts, total))
         group = steps.result
         first = np.full(len(group), np.iinfo(np.int64).max)
         size = np.zeros(len(group), np.int64)

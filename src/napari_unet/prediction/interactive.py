@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.errors import ImageError
+from napari_unet.prediction.holes import fill_holes
 from napari_unet.prediction.splitting import Basins, smoothed
 
 if TYPE_CHECKING:
@@ -95,9 +96,11 @@ class Divided:
         inward = np.where(inside, inward, 0)
         self._basins = Basins(inside, inward, smoothed(inside, inward, [(True, True)] * 2))
 
-    def outlines(self, prominence: float, peak: float) -> NDArray[np.bool_]:
-        """Return the rim of each object that is sure enough."""
+    def outlines(self, prominence: float, peak: float, *, filled: bool = True) -> NDArray[np.bool_]:
+        """Return the rim of each object that is sure enough; `filled`: without those of its holes."""
         labels = self._basins.objects(prominence, peak, unsure=False)
+        if filled:
+            labels = fill_holes(labels)
         rim = np.zeros(labels.shape, bool)
         for before, after in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
             differs = labels[before] != labels[after]
