@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_unet import Annotated, ModelSpec, NetworkSpec
+from napari_unet import Annotated, Model, ModelSpec, NetworkSpec, TrainConfig, fine_tune, train
 from napari_unet.models import DecoderSpec
 from napari_unet.prediction import decode
 from napari_unet.training.sampling import Field, make_fields
 from napari_unet.training.targets import instance_targets
-from napari_unet.training.tuning import tune_decoder
+from napari_unet.training.tuning import suit_holes, tune_decoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,3 +131,65 @@ def test_no_time_left_leaves_what_is_best_so_far() -> None:
     labels = dots((48, 48), 12)
     decoder = DecoderSpec(min_size=0)
     assert tune_decoder([with_debris(labels)], [field_of(labels)], decoder, give_up=lambda: True) == decoder
+
+
+def squares(count: int, with_holes: int, hole: int = 4) -> NDArray[np.int32]:
+    """Return objects of 10x10 pixels in a row, the first of them with holes."""
+    labels = np.zeros((16, 14 * count + 4), np.int32)
+    for number in range(1, count + 1):
+        left = 14 * number - 10
+        labels[3:13, left : left + 10] = number
+        if number <= with_holes:
+            labels[5 : 5 + hole, left + 3 : left + 3 + hole] = 0
+    return labels
+
+
+FILLED, LEFT = DecoderSpec(), DecoderSpec(fill_holes=False)
+
+
+@pytest.mark.parametrize("start", [FILLED, LEFT])
+@pytest.mark.parametrize(
+    ("count", "with_holes", "hole", "fills"),
+    [(20, 0, 0, True), (20, 1, 4, True), (20, 2, 4, False), (20, 20, 2, True), (3, 2, 4, False), (2, 0, 0, None)],
+    ids=["none", "an accident", "a tenth", "pinholes", "few, but rings", "few"],
+)
+def test_holes_are_filled_unless_the_checked_objects_have_some(
+    start: DecoderSpec, count: int, with_holes: int, hole: int, fills: bool | None
+) -> None:
+    found = suit_holes(start, [field_of(squares(count, with_holes, hole))])
+    assert found == start.model_copy(update={} if fills is None else {"fill_holes": fills})
+
+
+def test_holes_of_objects_that_are_not_known_completely_tell_nothing() -> None:
+    labels = squares(12, 12)
+    assert suit_holes(FILLED, [field_of(labels)]) == LEFT
+    status = np.ones(labels.shape, np.uint8)
+    status[3] = 0  # a row of each object
+    assert suit_holes(FILLED, [field_of(labels, status)]) == FILLED
+    assert suit_holes(FILLED, [field_of(labels[3:13])]) == FILLED, "cut by the edge"
+    objects_only = (labels > 0).astype(np.uint8)
+    assert suit_holes(FILLED, [field_of(labels, objects_only)]) == LEFT, "it is the object that was checked"
+    inhabited = labels.copy()
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        inhabited[box][3:5, 4:6] = 20 + number
+    assert suit_holes(LEFT, [field_of(inhabited)]) == FILLED, "what lies in it keeps it open"
+
+
+def model_of(sample: Annotated, start: Model | None = None, *, tune: bool = True) -> Model:
+    """Return what a short training gives."""
+    config = TrainConfig(steps=2, batch=2, patch=32, device="cpu", threads=1, tune_thresholds=tune)
+    if start is None:
+        return train([sample], config, spec=ModelSpec(network=NetworkSpec(features=(2, 2)))).model
+    return fine_tune(start, [sample], config).model
+
+
+def test_a_training_finds_out_whether_objects_have_holes() -> None:
+    labels = squares(6, 6)
+    image = np.asarray(labels > 0, np.float32)
+    rings, rounds = Annotated(image, labels), Annotated(image, squares(6, 0))
+    model = model_of(rings)
+    assert not model.spec.decoder.fill_holes
+    model = model_of(rounds, model)
+    assert model.spec.decoder.fill_holes
+    assert not model_of(rings, model).spec.decoder.fill_holes
+    assert model_of(rings, model, tune=False).spec.decoder.fill_holes

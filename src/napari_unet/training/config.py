@@ -69,7 +69,8 @@ class TrainConfig(BaseModel):
     """Share of the patches that is drawn from the samples to rehearse, where there are some: what the model knew
     before is not forgotten."""
     tune_thresholds: bool = True
-    """Set the thresholds that make objects of the maps to what suits the held-out areas, or else the corrections."""
+    """Set the thresholds that make objects of the maps to what suits the held-out areas, or else the corrections; and
+    fill holes of objects unless the checked ones have some."""
     augmentation: AugmentConfig = AugmentConfig()
     """What is varied in the patches."""
     device: str = "auto"

@@ -64,7 +64,8 @@ def give_back(
         return mixed(base, tuned, share), share
     every = max(1, -(-len(fields) // _MAX_FIELDS))
     # with more of the old weights the old thresholds may be the better ones
-    decoders = list(dict.fromkeys((tuned.spec.decoder, base.spec.decoder)))
+    own = tuned.spec.decoder
+    decoders = list(dict.fromkeys((own, base.spec.decoder.model_copy(update={"fill_holes": own.fill_holes}))))
     candidates, values = [], []
     for one in (*_SHARES, 0.0):
         model = mixed(base, tuned, one) if one else tuned

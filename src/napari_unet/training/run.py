@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from napari_unet.events import Event, Notice, Score, Validated
+from napari_unet.models import Model
 from napari_unet.network import halo
 from napari_unet.prediction import PredictConfig, pick_device, thread_count, threads
 from napari_unet.training.budget import Budget
@@ -20,6 +21,7 @@ from napari_unet.training.mistakes import find_mistakes
 from napari_unet.training.sampling import BACKGROUND_SHARE, PRESUMED_SHARE, make_fields, object_count
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.trust import is_trusted
+from napari_unet.training.tuning import suit_holes
 from napari_unet.training.validation import hold_out, score
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.annotation import Annotated
-    from napari_unet.models import Model
     from napari_unet.training.config import TrainConfig
 
 __all__ = ["Run"]
@@ -94,11 +95,15 @@ class Run:
         keep_checkpoint: bool = False,
     ) -> None:
         self._is_fine_tuning = is_fine_tuning
-        self._model, self._config, self._stop = model, config, stop
-        self.spec = model.spec
+        self._config, self._stop = config, stop
         self._rng = np.random.default_rng(config.seed)
         border = (config.border_weight, config.border_sigma_px)
         fields = make_fields(samples, model.spec, border=border)
+        if config.tune_thresholds:
+            # at once: the best weights are chosen by what is decoded; and before areas are held out, which cuts objects
+            decoder = suit_holes(model.spec.decoder, fields)
+            model = Model(model.network, model.spec.model_copy(update={"decoder": decoder}))
+        self._model, self.spec = model, model.spec
         self.fields, self.held_out = hold_out(fields, config.validation, halo(model.network), self._rng)
         self._objects = sum(map(object_count, self.fields))
         # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all

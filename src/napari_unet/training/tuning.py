@@ -1,4 +1,4 @@
-"""Which thresholds make objects of maps best: tried on what is checked, without running the network again."""
+"""How objects are made of maps best, thresholds and holes: told by what is checked, without running the network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.prediction import decode
+from napari_unet.prediction import decode, hole_sizes
 from napari_unet.training.validation import matches
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_unet.models import DecoderSpec
     from napari_unet.training.sampling import Field
 
-__all__ = ["MAX_TUNED_VOXELS", "tune_decoder"]
+__all__ = ["MAX_TUNED_VOXELS", "suit_holes", "tune_decoder"]
 
 MAX_TUNED_VOXELS = 1_000_000
 """So many are looked at: it takes about ten seconds on one core."""
@@ -45,6 +45,33 @@ pieces, debris and whole colonies are told by that, though nobody has said that 
 
 _OBJECTS = 5
 """Fewer tell nothing."""
+
+_HOLE = 0.05
+"""Share of an object, filled, from which on a hole is meant: what a brush or another program left open is smaller.
+In truth of nuclei and cells from seven sources at most 1.5 % of the objects have one."""
+
+_WITH_HOLES = 0.1
+"""Share of objects with such holes from which on they are not filled; two at least."""
+
+
+def suit_holes(decoder: DecoderSpec, fields: Sequence[Field]) -> DecoderSpec:
+    """Return the settings with holes filled where the checked objects have none, and left where they do.
+
+    Only objects that are known completely count: checked everywhere, and not cut by the edge of a field.
+
+    Parameters
+    ----------
+    decoder : DecoderSpec
+        What to stay with where few objects are known.
+    fields : sequence of Field
+    """
+    if decoder.kind == "argmax":
+        return decoder
+    shares = np.concatenate([np.empty(0), *map(_shares_of_holes, fields)])
+    with_holes = np.count_nonzero(shares > _HOLE)
+    if with_holes >= max(2, _WITH_HOLES * len(shares)):
+        return decoder.model_copy(update={"fill_holes": False})
+    return decoder.model_copy(update={"fill_holes": True}) if len(shares) >= _OBJECTS else decoder
 
 
 def tune_decoder(
@@ -106,6 +133,22 @@ def _choices(names: tuple[str, ...], decoder: DecoderSpec, sizes: NDArray[np.int
         (values for values in all_values if values != own),
         key=lambda values: sum(abs(value - here) for value, here in zip(values, own, strict=True)),
     )
+
+
+def _shares_of_holes(field: Field) -> NDArray[np.float64]:
+    """Return for each object that is known completely which share of it, filled, its holes are."""
+    objects = field.targets.objects
+    known = np.ones(int(objects.max(initial=0)) + 1, bool)
+    known[0] = False
+    known[objects[~field.checked]] = False
+    for axis in range(objects.ndim):
+        if objects.shape[axis] > 1:
+            for end in (0, -1):
+                known[objects.take(end, axis)] = False
+    holes, sizes = hole_sizes(objects), np.bincount(objects.ravel())
+    known &= sizes > 0
+    shares: NDArray[np.float64] = holes[known] / (holes[known] + sizes[known])
+    return shares
 
 
 def _whole_objects(fields: Sequence[Field]) -> NDArray[np.int64]:
