@@ -48,7 +48,7 @@ _OBJECTS = 5
 
 _HOLE = 0.05
 """Share of an object, filled, from which on a hole is meant: what a brush or another program left open is smaller.
-In truth of nuclei and cells from seven sources at most 1.5 % of the objects have one."""
+In the truth of eight sets of nuclei and cells, by planes, at most 1.5 % of the objects have one."""
 
 _WITH_HOLES = 0.1
 """Share of objects with such holes from which on they are not filled; two at least."""
