@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 TEST_FRAMES = 4
 SUBJECTS, ELSEWHERE = 2, 8
 CROP = 128
-REFERENCE = {"batch": 4, "patch": 128, "learning_rate": 7e-4, "validation": 0.0, "base_share": 0.0}
+REFERENCE = {
+    "batch": 4, "patch": 128, "learning_rate": 7e-4, "validation": 0.0, "base_share": 0.0, "batch_norm": "learn",
+}  # fmt: skip
+EVERYDAY = {"learning_rate": 2e-3, "base_share": "auto"}
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ VARIANTS = {
     "contracting path kept": Variant(before=still_encoder),
     "half of the old weights": Variant({"base_share": 0.5}),
     "as much of the old weights as needed": Variant({"base_share": "auto"}),
-    "rate 2e-3, as much of the old weights as needed": Variant({"learning_rate": 2e-3, "base_share": "auto"}),
-    "the same, 12 old images rehearsed": Variant({"learning_rate": 2e-3, "base_share": "auto"}, rehearsal=12),
+    "rate 2e-3, as much of the old weights as needed": Variant(EVERYDAY),
+    "the same, batch norm statistics kept": Variant({**EVERYDAY, "batch_norm": "keep"}),
+    "the same, 12 old images rehearsed": Variant({**EVERYDAY, "batch_norm": "keep"}, rehearsal=12),
 }
 
 

@@ -431,6 +431,18 @@ def test_fine_tuning_leaves_the_model_as_it_was(disc_training: Trained, quick: Q
     assert tuned.model.spec.maps == model.spec.maps
 
 
+def test_fine_tuning_keeps_the_statistics_of_batch_norm(
+    disc_training: Trained, quick: Quick, disc_samples: Samples
+) -> None:
+    model, samples = disc_training.model, disc_samples(2)
+    name = "contracting.0.1.running_mean"
+    kept, learned = (fine_tune(model, samples, quick(batch_norm=choice)) for choice in (None, "learn"))
+    assert torch.equal(weights(kept.model)[name], weights(model)[name])
+    assert not torch.equal(weights(learned.model)[name], weights(model)[name])
+    assert (kept.recipe.batch_norm, learned.recipe.batch_norm) == ("keep", "learn")
+    assert train(samples, quick(steps=1), spec=model.spec).recipe.batch_norm == "learn"
+
+
 def test_fine_tuning_counts_gains_and_losses(disc_training: Trained, quick: Quick, disc_samples: Samples) -> None:
     fresh = Model(disc_training.model.spec.build_network().eval(), disc_training.model.spec)
     samples = disc_samples(2)

@@ -94,6 +94,18 @@ def test_objects_where_nothing_is_checked_are_as_large_as_those_that_are() -> No
     assert decode(maps, tuned).max() == labels.max()
 
 
+@pytest.mark.parametrize(("pairs", "prominence"), [(5, 0.25), (80, 0.15)])
+def test_few_objects_are_no_reason_to_divide_more(pairs: int, prominence: float) -> None:
+    labels = np.zeros((16 * pairs, 28), np.int32)
+    for pair in range(pairs):
+        labels[16 * pair + 2 : 16 * pair + 14, 2:26] = np.repeat([2 * pair + 1, 2 * pair + 2], 12)
+    dip = 1 - 0.2 * np.exp(-(((np.arange(28) - 13.5) / 3) ** 2))
+    maps = np.where(labels > 0, np.stack([np.ones(28), dip, dip])[:, None], 0).astype(np.float32)
+    decoder = DecoderSpec(min_prominence=0.25)
+    assert decode(maps, decoder).max() == pairs
+    assert tune_decoder([maps], [field_of(labels)], decoder).min_prominence == prominence
+
+
 def test_one_object_more_is_not_worth_many_where_nothing_is_checked() -> None:
     labels = dots((96, 96), 12)
     maps = with_debris(labels)

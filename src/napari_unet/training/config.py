@@ -47,8 +47,9 @@ class TrainConfig(BaseModel):
     """How the learning rate goes on after its rise: down to a hundredth in half a cosine, or as it is."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """Decay of the weights, apart from the gradient in adamw."""
-    batch_norm: Literal["learn", "keep"] = "learn"
-    """keep: the statistics of batch norm stay those of the model that the training starts from."""
+    batch_norm: Literal["learn", "keep"] | None = None
+    """keep: the statistics of batch norm stay those of the model that the training starts from. None: keep for
+    fine-tuning, else learn: those of a few small patches say little about the next image (docs/training.md)."""
     border_weight: float = Field(default=10.0, ge=0)
     """How much more the background between two touching objects weighs (the paper's w0); for models that are
     decoded by components."""

@@ -25,7 +25,7 @@ def margin_of(model: Model) -> tuple[int, ...]:
 
 
 def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainConfig:
-    """Return a recipe with batch, patch, epochs and shading filled in where they are left open.
+    """Return a recipe with batch, patch, epochs, batch norm and shading filled in where they are left open.
 
     For as many pixels, 60 steps of 4 patches of 128 x 128 taught a new kind of image five times better than 13 steps
     of 8 patches of 192 x 192 (docs/training.md).
@@ -37,7 +37,9 @@ def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainCo
     if augmentation.shading is None:
         shading = _SHADING if model.spec.task == "instances" else 0.0
         augmentation = augmentation.model_copy(update={"shading": shading})
-    return config.model_copy(update={"batch": batch, "patch": patch, "epochs": epochs, "augmentation": augmentation})
+    filled = {"batch": batch, "patch": patch, "epochs": epochs, "augmentation": augmentation}
+    batch_norm = config.batch_norm or ("keep" if fine_tuning else "learn")
+    return config.model_copy(update={**filled, "batch_norm": batch_norm})
 
 
 def patch_size(model: Model, fields: Sequence[Field], config: TrainConfig) -> tuple[int, ...]:

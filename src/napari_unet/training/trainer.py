@@ -107,7 +107,7 @@ class Trainer:
         self._network: UNet = model.network.to(device, memory_format=layout)  # type: ignore[call-overload]
         self._network.train()
         for norm in _norms(self._network):
-            norm.train(config.batch_norm == "learn")
+            norm.train(config.batch_norm != "keep")
         self._average = copy.deepcopy(self._network).eval().requires_grad_(False)
         self._optimizer = make_optimizer(self._network, config)
         self._loss = loss_of(self._spec, config.background_prior if self._sampler.presumes else 0.0)

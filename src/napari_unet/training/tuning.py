@@ -46,6 +46,10 @@ pieces, debris and whole colonies are told by that, though nobody has said that 
 _OBJECTS = 5
 """Fewer tell nothing."""
 
+_OBJECTS_TO_DIVIDE_MORE = 150
+"""Fewer are no reason to divide more than before: maps of other images are less smooth than those that were learned
+from, and dip where no object ends (docs/training.md)."""
+
 _HOLE = 0.05
 """Share of an object, filled, from which on a hole is meant: what a brush or another program left open is smaller.
 In the truth of eight sets of nuclei and cells, by planes, at most 1.5 % of the objects have one."""
@@ -121,8 +125,9 @@ def tune_decoder(
 def _choices(names: tuple[str, ...], decoder: DecoderSpec, sizes: NDArray[np.int64]) -> list[tuple[float, ...]]:
     """Return the values to try instead of those of `decoder`, the nearest first."""
     small = float(np.percentile(sizes, 5))
+    least = 0.0 if len(sizes) >= _OBJECTS_TO_DIVIDE_MORE else decoder.min_prominence
     levels: dict[str, tuple[float, ...]] = {
-        "min_prominence": _PROMINENCES,
+        "min_prominence": tuple(value for value in _PROMINENCES if value >= least),
         "peak_threshold": _PEAKS,
         "min_size": tuple(int(small / part) for part in (8, 4, 2)),
         "foreground_threshold": _LEVELS,
