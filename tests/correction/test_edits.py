@@ -297,15 +297,15 @@ def test_objects_that_were_found_before_keep_their_numbers():
 def test_refill_in_pieces_is_refill(case, voxels):
     labels, status, predicted, box = case
     whole = refill(labels, status, predicted, box).labels_after
-    parts, filling = list(pieces(box, voxels)), Refill()
+    parts, filling = list(pieces(box, voxels)), Refill(predicted.shape)
     assert sum(np.prod([s.stop - s.start for s in part]) for part in parts) == predicted.size
     assert all(np.prod([s.stop - s.start for s in part]) <= voxels for part in parts)
     for part in parts:
-        filling.look(predicted[within(part, box)], labels[part], status[part])
+        filling.look(within(part, box), predicted[within(part, box)], labels[part], status[part])
     free = filling.decide(int(labels.max(initial=0)) + 1)
     filled = labels.copy()
     for part in parts:
-        filled[part] = filling.fill(predicted[within(part, box)], labels[part], status[part])
+        filled[part] = filling.fill(within(part, box), predicted[within(part, box)], labels[part], status[part])
     np.testing.assert_array_equal(filled[box], whole)
     assert whole.max(initial=0) < free
     table = ObjectTable(filled, status)
@@ -449,3 +449,117 @@ def test_new_ids_leave_those_outside_the_box_alone():
     box = (slice(10, 20), slice(10, 20))
     edit = refill(labels, status, square((10, 10), slice(2, 6), slice(2, 6)), box)
     assert set(np.unique(edit.labels_after)) == {0, 100}
+
+
+# --- segmenting again, objects linked from planes ---------------------------------------------------------
+
+
+@st.composite
+def linked_refills(draw):
+    """A prediction whose objects were linked along some axes, into labels of which some are known."""
+    labels, status = draw(documents().filter(lambda one: one[0].ndim > 2))
+    box = draw(boxes(labels.shape))
+    predicted = draw(hnp.arrays(np.int32, labels[box].shape, elements=st.integers(0, 3)))
+    linked = draw(st.sampled_from([tuple(range(labels.ndim - 2)), (0,)]))
+    return labels, status, predicted, box, linked
+
+
+def planes_of(array, linked):
+    return [array[(*index, ...)] for index in np.ndindex(array.shape[: len(linked)])]
+
+
+@given(linked_refills())
+def test_each_plane_of_linked_objects_is_filled_as_on_its_own(case):
+    """So what is checked stays, and where nothing is, nothing that was predicted is lost, whatever was linked to it."""
+    labels, status, predicted, box, linked = case
+    after = refill(labels, status, predicted, box, linked=linked).labels_after
+    kept = status[box] != UNCHECKED
+    np.testing.assert_array_equal(after[kept], labels[box][kept])
+    parts = [planes_of(array, linked) for array in (labels[box], status[box], predicted, after)]
+    for old, known, new, result in zip(*parts, strict=True):
+        alone = refill(old, known, new, tuple(slice(0, n) for n in old.shape)).labels_after
+        np.testing.assert_array_equal(result > 0, alone > 0)
+        if (known == UNCHECKED).all():
+            pairs = set(zip(new.ravel().tolist(), result.ravel().tolist(), strict=True))
+            assert len(pairs) == len(np.unique(new))
+            np.testing.assert_array_equal(result > 0, new > 0)
+
+
+@given(linked_refills())
+def test_linked_objects_make_no_known_object_grow_where_it_is_known(case):
+    labels, status, predicted, box, linked = case
+    old, free = labels[box], status[box] == UNCHECKED
+    after = refill(labels, status, predicted, box, linked=linked).labels_after
+    for before, unknown, result in zip(*(planes_of(one, linked) for one in (old, free, after)), strict=True):
+        for number in np.setdiff1d(before[~unknown], [0]):
+            is_known_here = not (before[unknown] == number).any()
+            if is_known_here:
+                np.testing.assert_array_equal(result == number, before == number)
+    for number in np.setdiff1d(old[~free], [0]):
+        planes = sum((plane == number).any() for plane in planes_of(old, linked))
+        if planes > 1 and not (old[free] == number).any():
+            np.testing.assert_array_equal(after == number, old == number)
+
+
+@given(linked_refills())
+def test_what_is_left_of_linked_objects_is_never_joined_and_stays_itself(case):
+    labels, status, predicted, box, linked = case
+    edit = refill(labels, status, predicted, box, linked=linked)
+    kept, after = status[box] != UNCHECKED, edit.labels_after
+    known = set(labels[box][kept].tolist())
+    for number in np.setdiff1d(after[~kept], [*known, 0]):
+        assert len(np.unique(predicted[(after == number) & ~kept])) == 1
+        assert number not in labels or number in labels[box], "it has the id of an object elsewhere"
+    edit.apply(labels, status)
+    again = refill(labels, status, predicted, box, linked=linked)
+    np.testing.assert_array_equal(again.labels_after, again.labels_before)
+
+
+@given(linked_refills(), st.integers(1, 40))
+def test_linked_objects_are_filled_in_pieces_alike(case, voxels):
+    labels, status, predicted, box, linked = case
+    whole = refill(labels, status, predicted, box, linked=linked).labels_after
+    parts, filling = list(pieces(box, voxels)), Refill(predicted.shape, linked)
+    for part in parts:
+        inner = within(part, box)
+        filling.look(inner, predicted[inner], labels[part], status[part])
+    free = filling.decide(int(labels.max(initial=0)) + 1)
+    for part in parts:
+        inner = within(part, box)
+        labels[part] = filling.fill(inner, predicted[inner], labels[part], status[part])
+    np.testing.assert_array_equal(labels[box], whole)
+    assert whole.max(initial=0) < free
+
+
+def column(slices, number=1):
+    labels = np.zeros((10, 12, 12), np.int32)
+    labels[slices, 3:9, 3:9] = number
+    return labels
+
+
+def test_objects_above_and_below_a_checked_one_that_they_were_linked_with_stay():
+    labels = column(slice(3, 6), 7)
+    status = np.where(labels == 7, CHECKED, UNCHECKED).astype(np.uint8)
+    whole = tuple(slice(0, n) for n in labels.shape)
+    predicted = column(slice(0, 10))
+    predicted[:, 2, 3:9] = 1  # a bit larger than what is checked
+    after = refill(labels, status, predicted, whole, linked=(0,)).labels_after
+    np.testing.assert_array_equal(after == 7, labels == 7)
+    np.testing.assert_array_equal(after == 8, (predicted == 1) & (np.arange(10) < 3)[:, None, None])
+    np.testing.assert_array_equal(after == 9, (predicted == 1) & (np.arange(10) > 5)[:, None, None])
+    assert not (after[3:6] > 7).any()
+    # a model of volumes means one object, which the checked one is
+    np.testing.assert_array_equal(refill(labels, status, predicted, whole).labels_after, labels)
+
+
+def test_an_object_drawn_in_one_slice_goes_on_in_the_others_and_stays_there_as_it_was_drawn():
+    labels = column(slice(0, 6), 7)
+    labels[3] = 0
+    labels[3, 4:8, 4:8] = 7
+    status = np.zeros(labels.shape, np.uint8)
+    status[3] = np.where(labels[3] == 7, CHECKED, UNCHECKED)
+    whole = tuple(slice(0, n) for n in labels.shape)
+    after = refill(labels, status, column(slice(1, 9)), whole, linked=(0,)).labels_after
+    expected = column(slice(1, 9), 7)
+    expected[3] = labels[3]
+    np.testing.assert_array_equal(after, expected)

@@ -268,6 +268,43 @@ def test_segmenting_again_keeps_what_is_checked(user):
     np.testing.assert_array_equal(user.labels, corrected)
 
 
+def test_what_is_checked_in_a_slice_takes_nothing_away_in_the_others(start, discs):
+    user = start(discs(5))
+    user.viewer.dims.set_current_step(0, 2)
+    user.choose("scope", "slice")
+    user.segment()
+    user.use_tool("confirm")
+    user.click((12, 12))
+    checked = user.labels[2, 12, 12]
+    user.choose("scope", "image")
+    user.segment()
+    np.testing.assert_array_equal(user.labels > 0, discs(5) > 600)
+    np.testing.assert_array_equal(np.unique(user.labels[:, 12, 12]), [checked])
+    assert not user.status[[0, 1, 3, 4]].any(), "what was not looked at is not checked"
+
+
+def test_an_object_that_is_checked_hides_none_above_and_below(start, discs):
+    image = discs(6).astype(float)
+    image[[0, 1, 4, 5]] = 100 + 0.45 * (image[[0, 1, 4, 5]] - 100)
+    user = start(image)
+    user.segment()
+    right = user.labels[2, 12, 12]
+    user.viewer.dims.set_current_step(0, 2)
+    user.use_tool("confirm")
+    user.click((12, 12))
+    before = user.labels
+    np.testing.assert_array_equal(np.flatnonzero((before == right).any((1, 2))), [2, 3])
+    user.session.foreground_threshold = 0.1
+    user.segment()
+    after = user.labels
+    np.testing.assert_array_equal(after > 0, image > 300)
+    np.testing.assert_array_equal(after == right, before == right)
+    above, below = set(after[:2, 12, 12]), set(after[4:, 12, 12])
+    assert len(above) == len(below) == 1
+    assert above != below
+    assert len(np.unique(after[:, 32, 28])) == 1, "what is not checked is one object through all slices"
+
+
 def test_in_the_3d_display(start, discs):
     user = start(discs(3))
     user.viewer.dims.ndisplay = 3

@@ -141,7 +141,7 @@ def test_setting_that_is_wrong_for_all_is_told_once(files: list[Path], tiny_mode
 
 
 def corrections(checked: dict[Path, Checked]) -> Corrections:
-    def merge(one: Checked, predicted: Any) -> Any:
+    def merge(one: Checked, predicted: Any, _: str) -> Any:
         box = tuple(slice(0, n) for n in one.labels.shape)
         return refill(one.labels, one.status, predicted, box).labels_after
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,17 +37,20 @@ def corrections_for(spec: ModelSpec, channels: Sequence[str] = ()) -> Correction
         found = read_corrections(image.data, axes, image.path, kind=spec.kind, channels=numbers, level=image.level)
         return None if found is None else Checked(found.labels, found.status, found.corrected)
 
-    return Corrections(of, _merge_objects if spec.task == "instances" else _merge_classes)
+    merge_objects = partial(_merge_objects, linked_axes=spec.linked_axes)
+    return Corrections(of, merge_objects if spec.task == "instances" else _merge_classes)
 
 
-def _merge_objects(checked: Checked, predicted: NDArray[Any]) -> NDArray[Any]:
+def _merge_objects(checked: Checked, predicted: NDArray[Any], axes: str, *, linked_axes: str) -> NDArray[Any]:
     from napari_unet.correction.edits import refill
 
     whole = tuple(slice(0, n) for n in predicted.shape)
-    return _without_ignored(checked, refill(checked.labels, checked.status, predicted, whole).labels_after)
+    linked = [axes.index(letter) for letter in linked_axes if letter in axes]
+    edit = refill(checked.labels, checked.status, predicted, whole, linked=linked)
+    return _without_ignored(checked, edit.labels_after)
 
 
-def _merge_classes(checked: Checked, predicted: NDArray[Any]) -> NDArray[Any]:
+def _merge_classes(checked: Checked, predicted: NDArray[Any], _: str) -> NDArray[Any]:
     import numpy as np
 
     from napari_unet.annotation import Status

@@ -10,9 +10,11 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_unet.annotation import Status
-from napari_unet.correction.filling import Refill
+from napari_unet.correction.filling import Refill, within
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -207,13 +209,14 @@ def refill(
     predicted: NDArray[Any],
     box: Box,
     first_free: int | None = None,
+    linked: Sequence[int] = (),
 ) -> Edit:
     """Fill what is unchecked with a new prediction.
 
     Checked and ignored voxels keep their labels. A predicted object that mostly lies on checked background is
     dropped; one that overlaps a checked object yields to it: where that object is known in part only, cut by
     the edge of a checked area, the prediction continues it, elsewhere its rest is dropped. All other
-    objects get new ids.
+    objects get new ids. Of objects that were linked from planes this holds in each plane: see `Refill`.
 
     Parameters
     ----------
@@ -225,16 +228,18 @@ def refill(
         What was predicted.
     first_free : int, optional
         From here on numbers are free. None: it is searched for in the labels.
+    linked : sequence of int
+        Axes along which predicted objects were linked.
 
     Returns
     -------
     Edit
     """
     old, known = labels[box].copy(), status[box].copy()
-    filling = Refill()
-    filling.look(predicted, old, known)
+    filling, whole = Refill(old.shape, linked), within(box, box)
+    filling.look(whole, predicted, old, known)
     filling.decide(int(labels.max(initial=0)) + 1 if first_free is None else first_free)
-    return Edit(box, old, filling.fill(predicted, old, known), known, known, "segment")
+    return Edit(box, old, filling.fill(whole, predicted, old, known), known, known, "segment")
 
 
 def make_edit(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from napari_unet.annotation import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,27 +64,26 @@ def within(inner: Box, outer: Box) -> Box:
     return tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
 
 
-def _either(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which numbers are in one of two sets, or in both."""
-    size = max(one.size, other.size)
-    return np.asarray(np.pad(one, (0, size - one.size)) | np.pad(other, (0, size - other.size)))
+class _Rows(NamedTuple):
+    """Voxels by the plane and what they have in common: predicted object, old object, whether they are known."""
 
+    plane: NDArray[np.int64]
+    number: NDArray[np.int64]
+    old: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    voxels: NDArray[np.int64]
 
-def _in_common(predicted: NDArray[Any], old: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which objects have voxels in common, two numbers in one, and how many."""
-    one, other = predicted.ravel(), old.ravel()
-    changes = (one[1:] != one[:-1]) | (other[1:] != other[:-1])
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    lengths = np.diff(starts, append=one.size)
-    both = (one[starts] > 0) & (other[starts] > 0)
-    starts, lengths = starts[both], lengths[both]
-    keys, place = np.unique(one[starts].astype(np.int64) << _HALF | other[starts].astype(np.int64), return_inverse=True)
-    return keys, np.bincount(place, lengths, keys.size).astype(np.int64)
+    def those(self, wanted: NDArray[np.bool_]) -> _Rows:
+        return _Rows(*(column[wanted] for column in self))
 
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """Plane and predicted object, two numbers in one."""
+        return self.plane << _HALF | self.number
 
-def _apart(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the two numbers that are in each."""
-    return keys >> _HALF, keys & ((1 << _HALF) - 1)
+    @property
+    def place_old(self) -> NDArray[np.int64]:
+        return self.plane << _HALF | self.old
 
 
 class Refill:
@@ -92,95 +93,175 @@ class Refill:
     object is that object: it yields, or goes on under its number where not all of it is known. One that only touches
     what is known gives way where it does.
 
+    An object that was linked from planes is asked this in each of them, for linking errs: it yields in the planes where
+    all is known of the object that it is, and what is above and below stays, each under a number of its own. Nobody has
+    said how far an object goes that is known in a single plane: what it was linked with goes on under its number.
+
     First every piece is looked at, then it is decided, then every piece can be filled. Memory goes with the number of
-    objects, not of voxels. An object that was found before keeps its number, and with it its colour: what is seen to
-    change has changed.
+    objects (of linked ones: in each plane), not of voxels. An object that was found before keeps its number, and with
+    it its colour: what is seen to change has changed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of all that was predicted.
+    linked : sequence of int
+        Axes along which predicted objects were linked, plane by plane.
     """
 
-    def __init__(self) -> None:
-        self._sizes: NDArray[np.int64] = np.zeros(1, np.int64)
-        self._on_kept: NDArray[np.int64] = np.zeros(1, np.int64)
-        self._shared: dict[tuple[int, int], int] = {}
-        self._open: NDArray[np.bool_] = np.zeros(1, bool)
-        self._known: NDArray[np.int64] = np.zeros(1, np.int64)
-        self._runs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        self._new_ids: NDArray[np.int64] = np.zeros(1, np.int64)
+    def __init__(self, shape: Sequence[int], linked: Sequence[int] = ()) -> None:
+        self._linked = tuple(linked)
+        self._lengths = tuple(shape[axis] for axis in self._linked)
+        self._counts = [np.zeros((5, 0), np.int64)]
+        self._places: NDArray[np.int64] = np.zeros(0, np.int64)  # a plane and a predicted object, two numbers in one
+        self._numbers: NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def look(self, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> None:
+    def look(self, part: Box, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> None:
         """Count what a piece has of each object.
 
         Parameters
         ----------
+        part : tuple of slice
+            Where the piece is in what was predicted.
         predicted, old : ndarray of int
-            New labels and those that are there, of a piece.
+            New labels and those that are there, of the piece.
         status : ndarray of uint8
         """
-        count = max(int(predicted.max(initial=0)) + 1, self._sizes.size)
-        if count > self._sizes.size:
-            room = max(count, 2 * self._sizes.size)
-            self._sizes, self._on_kept = (np.pad(a, (0, room - a.size)) for a in (self._sizes, self._on_kept))
-        sizes = np.bincount(predicted.ravel())
-        self._sizes[: sizes.size] += sizes
-        kept = status != Status.UNCHECKED
-        any_kept = bool(kept.any())
-        if old.any():
-            self._runs.append(_in_common(predicted, np.where(kept, 0, old) if any_kept else old))
-            self._open = _either(self._open, np.bincount(old[~kept] if any_kept else old.ravel()) > 0)
-        if not any_kept:
-            return
-        known = np.bincount(old[kept])
-        size = max(known.size, self._known.size)
-        self._known = np.pad(known, (0, size - known.size)) + np.pad(self._known, (0, size - self._known.size))
-        on_kept = np.bincount(predicted[kept].ravel())
-        self._on_kept[: on_kept.size] += on_kept
-        keys, shared = _in_common(predicted, np.where(kept, old, 0))
-        for number, kept_number, voxels in zip(*_apart(keys), shared, strict=True):
-            pair = int(number), int(kept_number)
-            self._shared[pair] = self._shared.get(pair, 0) + int(voxels)
+        for plane, here in self._planes(part):
+            found = _occurrences(predicted[here], old[here], status[here] != Status.UNCHECKED)
+            self._counts.append(np.stack([np.full(found[0].size, plane), *found]))
 
     def decide(self, first_free: int) -> int:
         """Give new numbers, the first of them `first_free`; return the first that is free now."""
-        partner, most = np.zeros_like(self._sizes), np.zeros_like(self._sizes)
-        for (number, kept_number), voxels in sorted(self._shared.items()):
-            # less is a neighbour that it touches
-            is_it = 2 * voxels > min(self._sizes[number], self._known[kept_number])
-            if is_it and voxels > most[number]:
-                partner[number], most[number] = kept_number, voxels
-        continues = np.isin(partner, np.flatnonzero(self._open)) & (partner > 0)
-        drops = (partner > 0) & ~continues
-        drops |= 2 * self._on_kept > self._sizes
-        takes = ~continues & ~drops & (self._sizes > 0)
-        takes[0] = False
-        before = self._found_before(takes)
-        fresh = takes & (before == 0)
-        after = first_free + int(np.count_nonzero(fresh))
-        self._new_ids = before
-        self._new_ids[fresh] = np.arange(first_free, after)
-        self._new_ids[continues] = partner[continues]
-        return after
+        rows = _Rows(*np.concatenate(self._counts, axis=1))
+        rows, old = rows.those(rows.number > 0), rows.those(rows.old > 0)
+        known, is_open = old.those(old.kept > 0), old.those(old.kept == 0)
+        self._places, sizes = _sums(rows.voxels, rows.place)
+        planes, ids = _apart(self._places)
+        where, what, shared = self._shared(known, sizes)
+        partner, whole = np.zeros_like(ids), np.zeros_like(ids)
+        partner[self._at(where)] = what
+        continues = (partner > 0) & np.isin(planes << _HALF | partner, is_open.place_old)
+        hidden = np.bincount(self._at(rows.place), rows.voxels * rows.kept, ids.size)
+        takes = (partner == 0) & (2 * hidden <= sizes)
 
-    def _found_before(self, takes: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return for each predicted object the number it had, 0 where it had none that is free now.
+        # in planes where nothing is known of the object that it is in others, it goes on under the number of that
+        these, objects, _ = _largest(*_sums(shared, _apart(where)[1], what))
+        is_one = np.isin(ids, these)
+        whole[is_one] = objects[np.searchsorted(these, ids[is_one])]
+        whole[~np.isin(whole, np.union1d(is_open.old, _in_one_plane(known)))] = 0
+        follows = takes & (whole > 0) & ~np.isin(planes << _HALF | whole, known.place_old)
+
+        rest = takes & ~follows
+        unit = self._units(planes, ids, rest)
+        before = self._found_before(rows.those((rows.old > 0) & (rows.kept == 0)), unit)
+        before[np.isin(before, known.old)] = 0
+        fresh = np.flatnonzero(before == 0)
+        before[fresh] = np.arange(first_free, first_free + fresh.size)
+        self._numbers = np.where(continues, partner, np.where(follows, whole, 0))
+        self._numbers[rest] = before[unit[rest]]
+        return first_free + int(fresh.size)
+
+    def fill(self, part: Box, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return the new labels of a piece."""
+        new = np.empty_like(old)
+        for plane, here in self._planes(part):
+            first, end = np.searchsorted(self._places, [plane << _HALF, (plane + 1) << _HALF])
+            ids = _apart(self._places[first:end])[1]
+            numbers = np.zeros(int(ids.max(initial=0)) + 1, old.dtype)
+            numbers[ids] = self._numbers[first:end]
+            new[here] = numbers[predicted[here]]
+        return np.where(status != Status.UNCHECKED, old, new)
+
+    def _planes(self, part: Box) -> Iterator[tuple[int, tuple[slice, ...]]]:
+        """Yield the number of each plane of a piece, and where it is in the piece."""
+        for index in product(*(range(part[axis].start, part[axis].stop) for axis in self._linked)):
+            here = [slice(None)] * len(part)
+            for axis, n in zip(self._linked, index, strict=True):
+                here[axis] = slice(n - part[axis].start, n - part[axis].start + 1)
+            yield int(np.ravel_multi_index(index, self._lengths)) if index else 0, tuple(here)
+
+    def _at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self._places, places)
+
+    def _shared(
+        self, known: _Rows, sizes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the places whose object is one that is known there, which it is, and what they have in common."""
+        places, known_sizes = _sums(known.voxels, known.place_old)
+        both = known.those(known.number > 0)
+        where, what, shared = _sums(both.voxels, both.place, both.old)
+        of_known = known_sizes[np.searchsorted(places, where >> _HALF << _HALF | what)]
+        # less is a neighbour that it touches
+        is_it = 2 * shared > np.minimum(sizes[self._at(where)], of_known)
+        return _largest(where[is_it], what[is_it], shared[is_it])
+
+    def _units(self, planes: NDArray[np.int64], ids: NDArray[np.int64], rest: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return for each place in `rest` which object it is of: what was taken out of one leaves several; else -1."""
+        part, some = np.zeros_like(ids), np.flatnonzero(rest & np.isin(ids, ids[~rest]))
+        some = some[np.argsort(ids[some], kind="stable")]
+        for mine in np.split(some, np.flatnonzero(np.diff(ids[some])) + 1) if some.size else []:
+            index = np.stack(np.unravel_index(planes[mine], self._lengths))
+            grid = np.zeros(np.ptp(index, axis=1) + 1, bool)
+            where = tuple(index - index.min(axis=1, keepdims=True))
+            grid[where] = True
+            part[mine] = ndi.label(grid)[0][where]
+        unit = np.full_like(ids, -1)
+        unit[rest] = np.unique(np.stack([ids[rest], part[rest]]), axis=1, return_inverse=True)[1]
+        return unit
+
+    def _found_before(self, rows: _Rows, unit: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for each object the number it had, 0 where it had none.
 
         Two objects are the same where they have more in common with each other than with any third.
         """
-        before = np.zeros_like(self._sizes)
-        if not self._runs:
-            return before
-        keys, counts = (np.concatenate(some) for some in zip(*self._runs, strict=True))
-        pairs, place = np.unique(keys, return_inverse=True)
-        common = np.bincount(place, counts, pairs.size)
-        numbers, old = _apart(pairs)
-        order = np.argsort(-common, kind="stable")
-        numbers, old = numbers[order], old[order]
-        first, first_old = (np.zeros(ids.size, bool) for ids in (numbers, old))
-        first[np.unique(numbers, return_index=True)[1]] = True
-        first_old[np.unique(old, return_index=True)[1]] = True
-        same = first & first_old & takes[numbers] & ~np.isin(old, np.flatnonzero(self._known))
-        before[numbers[same]] = old[same]
+        before = np.zeros(int(unit.max(initial=-1)) + 1, np.int64)
+        mine = unit[self._at(rows.place)]
+        units, olds, common = _sums(rows.voxels[mine >= 0], mine[mine >= 0], rows.old[mine >= 0])
+        first, its_old, _ = _largest(units, olds, common)
+        first_old, its_unit, _ = _largest(olds, units, common)
+        same = its_unit[np.searchsorted(first_old, its_old)] == first
+        before[first[same]] = its_old[same]
         return before
 
-    def fill(self, predicted: NDArray[Any], old: NDArray[Any], status: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return the new labels of a piece."""
-        new = self._new_ids.astype(old.dtype)[predicted]
-        return np.where(status != Status.UNCHECKED, old, new)
+
+def _in_one_plane(known: _Rows) -> NDArray[np.int64]:
+    numbers, planes = np.unique(_apart(np.unique(known.place_old))[1], return_counts=True)
+    alone: NDArray[np.int64] = numbers[planes == 1]
+    return alone
+
+
+def _occurrences(predicted: NDArray[Any], old: NDArray[Any], kept: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
+    """Return what occurs together where there is an object, and how often."""
+    columns = [array.ravel() for array in (predicted, old, kept)]
+    changes = np.flatnonzero(np.logical_or.reduce([column[1:] != column[:-1] for column in columns]))
+    starts = np.concatenate([[0], changes + 1])
+    lengths = np.diff(starts, append=columns[0].size)
+    one, other, known = (column[starts].astype(np.int64) for column in columns)
+    some = (one > 0) | (other > 0)
+    return _sums(lengths[some], one[some], other[some], known[some])
+
+
+def _sums(values: NDArray[np.int64], *columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Return what columns hold, each combination once and sorted, and the sum of the values of each."""
+    order = np.lexsort(columns[::-1])
+    columns = tuple(column[order] for column in columns)
+    is_new = np.ones(order.size, bool)
+    is_new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    starts = np.flatnonzero(is_new)
+    sums = np.add.reduceat(values[order], starts) if starts.size else values[:0]
+    return *(column[starts] for column in columns), sums
+
+
+def _largest(
+    ids: NDArray[np.int64], others: NDArray[np.int64], amounts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return each id once, sorted, with that of the others of which it has most, and how much."""
+    order = np.lexsort((others, -amounts))
+    ids, first = np.unique(ids[order], return_index=True)
+    return ids, others[order][first], amounts[order][first]
+
+
+def _apart(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the two numbers that are in each."""
+    return keys >> _HALF, keys & ((1 << _HALF) - 1)

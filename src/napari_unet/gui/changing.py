@@ -80,7 +80,7 @@ class InPieces(ABC):
     # --- what is changed ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT) -> Generator[float]:
+    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT, *, linked: str = "") -> Generator[float]:
         """Take over a prediction as `fill` does, but in pieces, as one undoable step; yields how far it is.
 
         Runs in a worker, between `begin_to_fill` and `end_filling`. `predicted` may be on disk. Where it is closed

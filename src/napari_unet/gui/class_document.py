@@ -99,7 +99,7 @@ class ClassDocument(Document):
             self.store.kind = self.kind
             self.store.remember(colors=[one.color for one in spec.classes])
 
-    def fill(self, predicted: NDArray[Any], box: Box) -> None:
+    def fill(self, predicted: NDArray[Any], box: Box, *, linked: str = "") -> None:
         """Take over predicted classes wherever nothing is painted, as one undoable step."""
         before, status = self._labels[box].copy(), self.status[box].copy()
         after = np.where(status == Status.UNCHECKED, predicted, before).astype(before.dtype)
@@ -108,7 +108,7 @@ class ClassDocument(Document):
         self._perform(Edit(box, before, after, status, status, SEGMENT))
         self._prediction.refresh()
 
-    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT) -> Generator[float]:
+    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT, *, linked: str = "") -> Generator[float]:
         """Take over predicted classes in pieces; see `Document.fill_in_pieces`."""
 
         def change(part: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:

@@ -123,8 +123,11 @@ class Document(InPieces):
         """Return how much is checked, and how much of it was corrected."""
 
     @abstractmethod
-    def fill(self, predicted: NDArray[Any], box: Box) -> None:
-        """Take over a prediction, in `box`, wherever nothing is checked, as one undoable step."""
+    def fill(self, predicted: NDArray[Any], box: Box, *, linked: str = "") -> None:
+        """Take over a prediction, in `box`, wherever nothing is checked, as one undoable step.
+
+        `linked` are the axes along which its objects were linked, step by step.
+        """
 
     def take_over(self, found: NDArray[Any], *, as_truth: bool) -> None:
         """Take over labels of another program, as one undoable step.

@@ -144,21 +144,23 @@ class ObjectLabels(Document):
 
     # --- predictions -------------------------------------------------------------------------------------
 
-    def fill(self, predicted: NDArray[Any], box: Box) -> None:
+    def fill(self, predicted: NDArray[Any], box: Box, *, linked: str = "") -> None:
         """Take over predicted objects wherever nothing is checked, as one undoable step."""
-        self._perform(refill(self._labels, self.status, predicted, box, self.fresh_id()))
+        along = self._numbers_of(linked)
+        self._perform(refill(self._labels, self.status, predicted, box, self.fresh_id(), along))
 
-    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT) -> Generator[float]:
+    def fill_in_pieces(self, predicted: Any, box: Box, what: str = SEGMENT, *, linked: str = "") -> Generator[float]:
         """Take over predicted objects in pieces; see `Document.fill_in_pieces`."""
-        parts, filling = list(pieces(box)), Refill()
+        parts, filling = list(pieces(box)), Refill([part.stop - part.start for part in box], self._numbers_of(linked))
         for number, part in enumerate(parts, start=1):
-            filling.look(np.asarray(predicted[within(part, box)]), self._labels[part], self.status[part])
+            inner = within(part, box)
+            filling.look(inner, np.asarray(predicted[inner]), self._labels[part], self.status[part])
             yield number / len(parts) / 2
         self._highest = filling.decide(self.fresh_id()) - 1
 
         def change(part: Box) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-            known = self.status[part]
-            return filling.fill(np.asarray(predicted[within(part, box)]), self._labels[part], known), known
+            known, inner = self.status[part], within(part, box)
+            return filling.fill(inner, np.asarray(predicted[inner]), self._labels[part], known), known
 
         with closing(self._rewrite(change, box, what)) as steps:
             for fraction in steps:
@@ -195,6 +197,10 @@ class ObjectLabels(Document):
 
     def _no_objects(self) -> ObjectTable:
         return ObjectTable(self._labels, self.status, ())
+
+    def _numbers_of(self, letters: str) -> list[int]:
+        axes = label_axes(self.axes)
+        return [axes.index(letter) for letter in letters if letter in axes]
 
     def _box_of(self, number: int) -> Box | None:
         return self._table.box(number)

@@ -115,7 +115,7 @@ class Segmenting:
             if isinstance(out, InMemory):
                 self._begun = (box, out) if isinstance(result, _Cancelled) else None
             if isinstance(result, _Cancelled):
-                self._leave(document, box, result, scope)
+                self._leave(document, model.spec, box, result, scope)
             elif document not in self._workbench.documents:
                 self._session.say(self._what_is_gone(document))
             else:
@@ -136,7 +136,7 @@ class Segmenting:
                     raise
                 return _Cancelled(finished_part(out, axes, model.spec.spatial_dims))
             if in_pieces:
-                fill = partial(document.fill_in_pieces, result.labels, box)
+                fill = partial(document.fill_in_pieces, result.labels, box, linked=model.spec.linked_axes)
                 if not (yield from changed_in_pieces(document, fill, "Taking over the labels", stop)):
                     return _Cancelled(is_predicted=True)
             if isinstance(out, Path):
@@ -168,7 +168,7 @@ class Segmenting:
         """Put what was predicted into the labels, and keep its maps."""
         tuning = self._workbench.tuning
         if not in_pieces:
-            document.fill(result.labels, box)
+            document.fill(result.labels, box, linked=model.spec.linked_axes)
         self._session.segmented = True
         self._provenance[document] = result.provenance
         if tuning.wants_maps(box):
@@ -248,7 +248,7 @@ class Segmenting:
         assert result.maps is not None
         return np.flip(Guide(result.maps, axes, box, document.shape).maps, own + 1)
 
-    def _leave(self, document: Document, box: Box, cancelled: _Cancelled, scope: Scope) -> None:
+    def _leave(self, document: Document, spec: ModelSpec, box: Box, cancelled: _Cancelled, scope: Scope) -> None:
         """Take over what was finished of a prediction that was cancelled, as one undoable step."""
         if document not in self._workbench.documents:
             self._session.say(self._what_is_gone(document))
@@ -263,9 +263,8 @@ class Segmenting:
         place, labels = cancelled.finished
         sizes = {letter: part.stop - part.start for letter, part in zip(label_axes(document.axes), box, strict=True)}
         inner = [place.get(letter, slice(0, size)) for letter, size in sizes.items()]
-        document.fill(
-            labels, tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
-        )
+        part = tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
+        document.fill(labels, part, linked=spec.linked_axes)
         self._session.say(f"Cancelled with {_how_many(place, sizes)} done, which stay. {goes_on}")
 
     def _what_is_gone(self, document: Document) -> str:

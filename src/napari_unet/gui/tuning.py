@@ -203,7 +203,7 @@ class Tuning:
 
         def take_over(labels: NDArray[np.int32]) -> None:
             if maps.document in bench.documents and not self._timer.is_waiting:
-                maps.document.fill(labels, maps.box)
+                maps.document.fill(labels, maps.box, linked=maps.model.spec.linked_axes)
                 self._rim.hide()
                 bench.segmenting.tell_result(maps.document, maps.model.spec, labels)
 

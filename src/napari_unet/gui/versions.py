@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -106,7 +107,7 @@ class Versions:
             if present is not None:
                 self.keep(document, present, present_name)  # the way forward again
             bench.choosing.use(model, name)
-            document.fill(before, tuple(slice(0, n) for n in document.shape))
+            document.fill(before, tuple(slice(0, n) for n in document.shape), linked=model.spec.linked_axes)
             session.say(_BACK.format(name))
 
         bench.jobs.start("prediction", run, on_result=show, message=f"Going back to {name!r}...")
@@ -149,11 +150,10 @@ class Versions:
         present, present_name = bench.model, session.model
         whole = tuple(slice(0, n) for n in document.shape)
 
-        def fill() -> Generator[float]:
-            return document.fill_in_pieces(open_version(kept.version, document.shape), whole)
-
         def run(stop: StopFlag) -> Generator[Any, None, Model | None]:
             model = kept.model if kept.model is not None else load_model(name)
+            labels, linked = open_version(kept.version, document.shape), model.spec.linked_axes
+            fill = partial(document.fill_in_pieces, labels, whole, linked=linked)
             return model if (yield from changed_in_pieces(document, fill, f"Going back to {name!r}", stop)) else None
 
         def show(model: Model | None) -> None:

@@ -192,6 +192,11 @@ class ModelSpec(_Frozen):
         return self.network.spatial_dims
 
     @property
+    def linked_axes(self) -> str:
+        """Axes of an image through which it goes step by step: what it finds in one step is linked to the next."""
+        return "TZ" if self.spatial_dims == 2 else "T"
+
+    @property
     def kind(self) -> str:
         """What it finds: corrections of another kind are kept apart, pixels of a class from objects of that name."""
         names = ", ".join(one.name for one in self.classes)

@@ -85,11 +85,11 @@ class Corrections:
     of : callable
         An image, opened, and its axes to what was corrected in it, or None.
     merge : callable
-        What was corrected and the predicted labels to the labels that are written.
+        What was corrected, the predicted labels and their axes to the labels that are written.
     """
 
     of: Callable[[OpenedImage, str], Checked | None]
-    merge: Callable[[Checked, NDArray[Any]], NDArray[Any]]
+    merge: Callable[[Checked, NDArray[Any], str], NDArray[Any]]
 
 
 @dataclass

@@ -130,6 +130,7 @@ class ImageJob:
             self.image.data, self._model, axes=self._axes, config=config, out=out, stop=stop
         )
         labels: Any = result.labels
+        axes = label_axes(self._axes)
         if self._checked is not None and self._corrections is not None:
             if tuple(self._checked.labels.shape) != tuple(labels.shape):
                 raise ImageError(
@@ -137,8 +138,7 @@ class ImageJob:
                     f"labels {tuple(labels.shape)}. Segment the level that was corrected (--level), or leave the "
                     "corrections out (--ignore-corrections)."
                 )
-            labels = self._corrections.merge(self._checked, np.asarray(labels))
-        axes = label_axes(self._axes)
+            labels = self._corrections.merge(self._checked, np.asarray(labels), axes)
         found = sum(1 for number in _numbers(labels, axes) if number)
         size = config.object_diameter_px
         told = {**result.provenance, "object_diameter_px": size, "corrections": self._corrected()}
