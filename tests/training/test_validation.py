@@ -186,7 +186,8 @@ def test_perfect_maps_score_1_and_empty_ones_0() -> None:
     assert (perfect.average_precision, perfect.foreground_iou, perfect.objects) == (1, 1, 16)
     nothing = score_maps([np.zeros((3, 32, 32), np.float32)], [field], decoder)
     assert (nothing.average_precision, nothing.foreground_iou) == (0, 0)
-    both = score_maps([ideal_maps(labels), np.zeros((3, 32, 32), np.float32)], [field, field], decoder)
+    two = make_fields([sample(labels)] * 2, SPEC)
+    both = score_maps([ideal_maps(labels), np.zeros((3, 32, 32), np.float32)], two, decoder)
     assert (both.average_precision, both.objects) == (0.5, 32)
 
 
@@ -226,9 +227,61 @@ def test_gains_and_losses_are_counted_object_by_object(monkeypatch: pytest.Monke
     old, new = (ideal_maps(np.where(np.isin(labels, found), labels, 0)) for found in ([1, 2, 3], [2, 3, 4, 5, 6]))
     spec = SPEC.model_copy(update={"decoder": DecoderSpec(min_size=0)})
     before, after = finders(monkeypatch, old, new, spec=spec)
-    paired = compare(before, after, [field_of(labels)] * 2, held_out=True)
+    paired = compare(before, after, make_fields([sample(labels)] * 2, SPEC), held_out=True)
     assert (paired.gained, paired.lost, paired.total, paired.held_out) == (6, 2, 32, True)
     assert (paired.false_before, paired.false_after) == (0, 0)
+
+
+def stack_finders(monkeypatch: pytest.MonkeyPatch, *labels: NDArray[Any]) -> list[Model]:
+    """Return models that answer with the labels given, plane after plane."""
+    spec = SPEC.model_copy(update={"decoder": DecoderSpec(min_size=0)})
+    models = [Model(SPEC.build_network(), spec) for _ in labels]
+    planes = {id(model.network): iter(one) for model, one in zip(models, labels, strict=True)}
+    monkeypatch.setattr(
+        "napari_unet.training.validation.field_maps", lambda model, *_: ideal_maps(next(planes[id(model.network)]))
+    )
+    return models
+
+
+@pytest.mark.parametrize("as_planes", [False, True])
+def test_objects_through_many_slices_are_counted_once(monkeypatch: pytest.MonkeyPatch, as_planes: bool) -> None:
+    labels = dots((5, 24, 24))  # 9 objects, each in 5 slices
+    before, after = labels.copy(), labels.copy()
+    before[2:][labels[2:] == 1] = 0  # found in 2 of 5 slices: not found
+    before[4][labels[4] == 2] = 0  # in 4 of 5: found
+    after[:3][labels[:3] == 3] = 0
+    # in the panel each slice is a sample of its own
+    samples = [sample(plane, group="img", name="img") for plane in labels] if as_planes else [sample(labels)]
+    paired = compare(*stack_finders(monkeypatch, before, after), make_fields(samples, SPEC), held_out=False)
+    assert (paired.gained, paired.lost, paired.total) == (1, 1, 9)
+
+
+def test_false_objects_behind_each_other_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = dots((6, 32, 32))
+    truth = np.where(labels <= 8, labels, 0)
+    false = truth.copy()
+    false[:, 30:, :2] = 99
+    false[:2, 30:, 20:22], false[4:, 30:, 20:22] = 98, 98  # two pieces
+    paired = compare(*stack_finders(monkeypatch, false, truth), make_fields([sample(truth)], SPEC), held_out=True)
+    assert (paired.gained, paired.lost, paired.total) == (0, 0, 8)
+    assert (paired.false_before, paired.false_after) == (3, 0)
+
+
+def test_slices_that_were_numbered_on_their_own_are_counted_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = dots((4, 24, 24))
+    labels[1::2] = np.where(labels[1::2] > 0, 10 - labels[1::2], 0)
+    fields = make_fields([sample(labels)], SPEC)
+    paired = compare(*stack_finders(monkeypatch, labels * 0, labels), fields, held_out=False)
+    assert (paired.gained, paired.total) == (36, 36)
+
+
+def test_few_objects_through_many_slices_are_too_few_to_score_on() -> None:
+    long = np.zeros((40, 64, 64), np.int32)
+    for number, (y, x) in enumerate([(8, 8), (8, 40), (24, 24), (40, 8), (40, 40)], start=1):
+        long[:, y : y + 6, x : x + 6] = number
+    rest, held = split([sample(long)])
+    assert held == [], "200 outlines, but of five objects"
+    assert len(rest) == 40
 
 
 def test_a_score_is_given_up_within_a_tile() -> None:

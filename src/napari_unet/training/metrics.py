@@ -25,12 +25,17 @@ class Matches:
     ----------
     found : dict of int to bool
         For each true object whether a predicted one matches it.
-    false_positives : int
+    false : tuple of int
         Predicted objects that match none.
     """
 
     found: dict[int, bool]
-    false_positives: int
+    false: tuple[int, ...]
+
+    @property
+    def false_positives(self) -> int:
+        """How many predicted objects match none."""
+        return len(self.false)
 
     @property
     def average_precision(self) -> float:
@@ -134,7 +139,7 @@ def match_at(
             true_id, predicted = int(true_ids[rows[pair]]), columns[pair]
             if not used[predicted] and not found[true_id]:
                 used[predicted] = found[true_id] = True
-        result.append(Matches(found, int(np.count_nonzero(counts & ~used))))
+        result.append(Matches(found, tuple(ids[counts & ~used].tolist())))
     return result
 
 

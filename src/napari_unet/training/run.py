@@ -17,8 +17,9 @@ from napari_unet.network import halo
 from napari_unet.prediction import PredictConfig, pick_device, thread_count, threads
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
+from napari_unet.training.counting import object_count
 from napari_unet.training.mistakes import find_mistakes
-from napari_unet.training.sampling import BACKGROUND_SHARE, PRESUMED_SHARE, make_fields, object_count
+from napari_unet.training.sampling import BACKGROUND_SHARE, PRESUMED_SHARE, make_fields
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.trust import is_trusted
 from napari_unet.training.tuning import suit_holes
@@ -105,7 +106,7 @@ class Run:
             model = Model(model.network, model.spec.model_copy(update={"decoder": decoder}))
         self._model, self.spec = model, model.spec
         self.fields, self.held_out = hold_out(fields, config.validation, halo(model.network), self._rng)
-        self._objects = sum(map(object_count, self.fields))
+        self._drawn = sum(object_count([field]) for field in self.fields)  # each object in each of its planes
         # what the best weights are chosen on: so few that training does not wait for it; the end is scored on all
         every = max(1, -(-len(self.held_out) // _MAX_VALIDATION_FIELDS))
         self._looked_at = self.held_out[::every]
@@ -156,12 +157,12 @@ class Run:
     def _most_steps(self) -> int | None:
         """Return the steps in which each object is drawn as often as it may be."""
         config = self._config
-        if config.epochs is None or not self._objects:
+        if config.epochs is None or not self._drawn:
             return None
         presumed = config.background_prior and any(field.targets.presumed.any() for field in self.fields)
         known = 1 - PRESUMED_SHARE if presumed else 1.0
         per_step = (config.batch or 1) * known * (1 - BACKGROUND_SHARE)
-        return max(1, round(config.epochs * self._objects / per_step))
+        return max(1, round(config.epochs * self._drawn / per_step))
 
     def result(self) -> Model:
         """Return the best weights on the held-out areas, else the last ones."""
@@ -241,9 +242,11 @@ class Run:
                 yield from self._save(budget)
                 saved_at = time.monotonic()
         if budget.is_at_most and not ended:
+            objects = object_count(self.fields)
+            where = " in each of its slices" if objects < self._drawn else ""
             yield from self._note(
                 Notice(
-                    f"Ended early: each of {self._objects} checked objects was seen {self._config.epochs} times, more "
+                    f"Ended early: each of {objects} checked objects was seen {self._config.epochs} times{where}, more "
                     "would teach them by heart. Check others, and paint some background, to teach it more.",
                     "epochs",
                 )

@@ -18,17 +18,18 @@ from napari_unet.images import (
     to_canonical,
 )
 from napari_unet.prediction import select_channels
+from napari_unet.training.counting import numbered
 from napari_unet.training.targets import Targets, border_targets, instance_targets, semantic_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.annotation import Annotated
     from napari_unet.models import ModelSpec
 
-__all__ = ["BACKGROUND_SHARE", "PRESUMED_SHARE", "Field", "PatchSampler", "Place", "make_fields", "object_count"]
+__all__ = ["BACKGROUND_SHARE", "PRESUMED_SHARE", "Field", "PatchSampler", "Place", "make_fields"]
 
 BACKGROUND_SHARE = 0.3
 """Share of the patches that are drawn around background, where there is one class beside it."""
@@ -54,6 +55,10 @@ class Field:
     group : str
         Fields of one group are never split between training and validation.
     name : str
+    stack : str
+        Fields of one stack lie behind each other, and objects go through them.
+    whole : mapping of int to int
+        Which object each id in `targets.objects` is a part of: unlike the id, its number is of no other object.
     """
 
     image: NDArray[np.float32]
@@ -61,6 +66,8 @@ class Field:
     checked: NDArray[np.bool_]
     group: str
     name: str
+    stack: str
+    whole: Mapping[int, int]
 
     def part(self, box: tuple[slice, ...]) -> Field:
         """Return what lies in `box`."""
@@ -147,14 +154,11 @@ def make_fields(
                     checked=frame_status == Status.CHECKED,
                     group=sample.group or f"{sample.name}, number {number}",
                     name=sample.name,
+                    stack="",
+                    whole={},
                 )
             )
-    return fields
-
-
-def object_count(field: Field) -> int:
-    """Return how many checked objects there are in a field."""
-    return int(np.count_nonzero(np.unique(field.targets.objects[field.checked])))
+    return numbered(fields, are_objects=spec.task == "instances")
 
 
 def _rescaled(

@@ -12,8 +12,8 @@ import torch
 
 from napari_unet.events import Score
 from napari_unet.prediction import PredictConfig, StoppedError, activate, decode, tiled_forward
+from napari_unet.training.counting import FalseObjects, FoundObjects, object_count
 from napari_unet.training.metrics import Matches, iou, match_at
-from napari_unet.training.sampling import object_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 MIN_HELD_OUT_OBJECTS = 20
-"""With fewer, a score is noise: nothing is held out and none is shown."""
+"""With fewer, a score is noise: nothing is held out and none is shown. One through many slices is one."""
 
 _BLOCKS_PER_AXIS = 4
 _SURE = 0.9
@@ -108,18 +108,18 @@ def hold_out(
     groups: dict[str, list[Field]] = defaultdict(list)
     for field in fields:
         groups[field.group].append(field)
-    wanted = max(MIN_HELD_OUT_OBJECTS, fraction * sum(map(object_count, fields)))
+    wanted = max(MIN_HELD_OUT_OBJECTS, fraction * object_count(fields))
     if fraction <= 0:
         return list(fields), []
     names = list(groups)
     rng.shuffle(names)
     if len(groups) >= 4:
-        chosen = _until(names, lambda name: sum(map(_complete_objects, groups[name])), wanted, len(groups) // 2)
+        chosen = _until(names, lambda name: object_count(filter(_is_complete, groups[name])), wanted, len(groups) // 2)
         held = [field for name in chosen for field in groups[name] if _is_complete(field)]
         rest = [field for name in names if name not in chosen for field in groups[name]]
     else:
         rest, held = _hold_out_blocks(groups, wanted, margin, rng)
-    enough = sum(map(object_count, held)) >= MIN_HELD_OUT_OBJECTS
+    enough = object_count(held) >= MIN_HELD_OUT_OBJECTS
     return (rest, held) if enough and _teach_both(rest) else (list(fields), [])
 
 
@@ -175,7 +175,7 @@ def score_maps(maps: Sequence[NDArray[np.float32]], fields: Sequence[Field], dec
         else:
             precisions.append(matches(field, labels, 0.5)[0].average_precision)
         overlaps.append(iou(np.where(field.checked, field.targets.classes, 0), np.where(field.checked, labels, 0)))
-    return Score(float(np.mean(precisions)), float(np.mean(overlaps)), sum(map(object_count, fields)))
+    return Score(float(np.mean(precisions)), float(np.mean(overlaps)), object_count(fields))
 
 
 def compare(
@@ -189,24 +189,26 @@ def compare(
 ) -> Paired:
     """Count the true objects (for classes: the classes of each field) that only one of two models finds.
 
-    Fields that are left when `give_up` says so are not looked at.
+    An object that was cut into planes is one, found where it is found in most of them: its planes are no independent
+    samples. So are false objects that lie behind each other. Fields that are left when `give_up` says so are not looked
+    at.
     """
-    gained = lost = total = false_before = false_after = 0
+    founds, falses = (FoundObjects(), FoundObjects()), (FalseObjects(), FalseObjects())
     for field in fields:
         try:
-            (old, old_false), (new, new_false) = (
-                _found(field, decode(field_maps(model, field, config, give_up), model.spec.decoder), model.spec.decoder)
-                for model in (before, after)
-            )
+            both = [decode(field_maps(model, field, config, give_up), model.spec.decoder) for model in (before, after)]
         except StoppedError:
             break
-        gained += sum(new[number] and not old[number] for number in old)
-        lost += sum(old[number] and not new[number] for number in old)
-        total += len(old)
-        false_before += old_false
-        false_after += new_false
-    better = _bootstrap(gained + max(0, false_before - false_after), lost + max(0, false_after - false_before), total)
-    return Paired(gained, lost, total, held_out, false_before, false_after, better)
+        for labels, model, found, false in zip(both, (before, after), founds, falses, strict=True):
+            right, wrong = _found(field, labels, model.spec.decoder)
+            found.add(field, right)
+            false.add(field, labels, wrong)
+    old, new = (found.objects() for found in founds)
+    gained = sum(new[number] and not old[number] for number in old)
+    lost = sum(old[number] and not new[number] for number in old)
+    fewer = falses[0].count - falses[1].count
+    better = _bootstrap(gained + max(0, fewer), lost + max(0, -fewer), len(old))
+    return Paired(gained, lost, len(old), held_out, falses[0].count, falses[1].count, better)
 
 
 def _bootstrap(gains: int, losses: int, total: int) -> float:
@@ -244,13 +246,13 @@ def matches(field: Field, labels: NDArray[Any], *ious: float) -> list[Matches]:
     return match_at(field.targets.objects, labels, ious, field.checked)
 
 
-def _found(field: Field, labels: NDArray[Any], decoder: DecoderSpec) -> tuple[dict[int, bool], int]:
-    """Return which true objects (classes) are found, and how many false ones there are."""
+def _found(field: Field, labels: NDArray[Any], decoder: DecoderSpec) -> tuple[dict[int, bool], tuple[int, ...]]:
+    """Return which true objects (classes) are found, and which predicted ones are false."""
     if decoder.kind != "argmax":
         found = matches(field, labels, 0.5)[0]
-        return found.found, found.false_positives
+        return found.found, found.false
     truth, labels = field.targets.classes[field.checked], labels[field.checked]
-    return {int(n): iou(truth == n, labels == n) >= 0.5 for n in np.unique(truth) if n}, 0
+    return {int(n): iou(truth == n, labels == n) >= 0.5 for n in np.unique(truth) if n}, ()
 
 
 def _mean_class_iou(field: Field, labels: NDArray[Any]) -> float:
@@ -260,10 +262,6 @@ def _mean_class_iou(field: Field, labels: NDArray[Any]) -> float:
 
 def _is_complete(field: Field) -> bool:
     return bool(field.checked.mean() > 0.95)
-
-
-def _complete_objects(field: Field) -> int:
-    return object_count(field) if _is_complete(field) else 0
 
 
 def _teach_both(fields: Sequence[Field]) -> bool:
@@ -300,12 +298,12 @@ def _hold_out_blocks(
                 break
             gap = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(block, margin, strict=True))
             without = [field.without(gap) for field in rest[name]]
-            if sum(map(object_count, without)) < 0.5 * sum(map(object_count, fields)):
+            if object_count(without) < 0.5 * object_count(fields):
                 continue
             rest[name] = without
             parts = [_only(field, block, gap) for field in fields if field.checked[block].any()]
             held += parts
-            count += sum(map(object_count, parts))
+            count = object_count(held)
     return [field for fields in rest.values() for field in fields], held
 
 
@@ -329,4 +327,4 @@ def _only(field: Field, block: tuple[slice, ...], context: tuple[slice, ...]) ->
     """Return the part of a field around a block, with nothing but the block to score."""
     checked = np.zeros_like(field.checked)
     checked[block] = field.checked[block]
-    return replace(field, checked=checked).part(context)
+    return replace(field, checked=checked, stack=f"{field.stack}\n{block}").part(context)
