@@ -162,6 +162,67 @@ def test_deleted_labels_can_be_restored(user):
     np.testing.assert_array_equal(user.labels, labels)
 
 
+def layers_of(user):
+    return [layer.name for layer in user.viewer.layers]
+
+
+def test_labels_go_with_their_image_and_come_back_with_it(start, image_file, discs):
+    user = start(discs(), name="other")
+    correct(user)
+    others = {layer.name: (layer.data.copy(), layer.visible) for layer in user.viewer.layers}
+    layer = open_file(user, image_file)
+    user.choose("image", "cells")
+    correct(user)
+    labels = user.labels
+    user.viewer.layers.remove(layer)
+    user.until(lambda: user.says == "cells was removed. Its labels are kept: open it again.")
+    user.until(lambda: len(layers_of(user)) == 3)
+    assert layers_of(user) == list(others) == ["other", "other labels", "other checked"]
+    for one in user.viewer.layers:
+        np.testing.assert_array_equal(one.data, others[one.name][0])
+    assert user.session.image == "other"
+    assert user.session.checked == 1
+    # the last image
+    user.viewer.layers.remove("other")
+    user.until(lambda: user.says == "other was removed. Its labels are kept: open it again.")
+    user.until(lambda: not layers_of(user))
+    open_file(user, image_file)
+    user.until(lambda: user.session.checked == 1)
+    np.testing.assert_array_equal(user.labels, labels)
+    user.viewer.layers.remove("cells")
+    user.until(lambda: user.says == "cells was removed. Its labels are kept: open it again or press Continue.")
+    user.until(lambda: user.button("continue").isVisible())
+    assert user.button("continue").text().startswith("Continue cells")
+    assert "1 checked" in user.button("continue").text()
+    user.press("continue")
+    user.until(lambda: user.session.checked == 1)
+    np.testing.assert_array_equal(user.labels, labels)
+
+
+@pytest.mark.parametrize("names", [["img", "img labels"], ["img labels", "img"], ["img", "img labels", "img checked"]])
+def test_an_image_can_be_removed_together_with_its_labels(user, discs, names):
+    correct(user)
+    labels = user.labels
+    user.viewer.layers.selection = {user.viewer.layers[name] for name in names}
+    user.viewer.layers.remove_selected()
+    user.until(lambda: not layers_of(user))
+    user.until(lambda: user.says == "img was removed. Its labels are kept: open it again.")
+    user.viewer.add_image(discs(), name="img", axis_labels=("y", "x"))
+    user.until(lambda: user.session.checked == 1)
+    np.testing.assert_array_equal(user.labels, labels)
+
+
+def test_labels_that_could_not_be_saved_stay_when_their_image_goes(user, monkeypatch):
+    correct(user)
+    labels = user.labels
+    monkeypatch.setattr(type(user.document.store), "close", lambda *_: False)
+    user.viewer.layers.remove("img")
+    user.until(lambda: "its labels are not saved: keep the layer 'img labels'" in user.says)
+    assert user.session.problem
+    user.until(lambda: layers_of(user) == ["img labels"])
+    np.testing.assert_array_equal(user.viewer.layers["img labels"].data, labels)
+
+
 @pytest.mark.parametrize("answer", ["take_over", "set_aside"])
 def test_an_image_that_changed_on_disk_is_not_silently_matched(start, image_file, discs, answer):
     user = start()

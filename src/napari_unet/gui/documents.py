@@ -13,7 +13,7 @@ from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.document import kind_of
 from napari_unet.gui.hints import OPEN_AN_IMAGE
 from napari_unet.gui.jobs import Progress
-from napari_unet.gui.keeping import Keeping
+from napari_unet.gui.keeping import Keeping, parting_line
 from napari_unet.gui.layers import label_shape, show_thumbnail
 from napari_unet.gui.object_document import ObjectDocument
 from napari_unet.gui.resting import Resting
@@ -65,6 +65,7 @@ class Documents:
         self._opening: tuple[Key, Store] | None = None
         self._wanted: Key | None = None
         self._closed = False
+        self._parting: tuple[Image, str] | None = None  # the image that was removed, and its labels that are not saved
         self._thumbnails = Resting(_THUMBNAILS_MS, self._show_thumbnails)
         self._session.events.prediction.connect(self._on_prediction)
 
@@ -264,19 +265,22 @@ class Documents:
     # --- the end -----------------------------------------------------------------------------------------
 
     def forget_layer(self, layer: Any) -> None:
-        """Let go of the documents whose layer is gone from the viewer."""
+        """Let go of the documents whose layer is gone from the viewer; labels go with their image if they are saved."""
         bench = self._workbench
+        kept, lost = any(key[0] == id(layer) for key in self._put_aside), ""
         for document in list(self._all):
             if layer is not document.image and layer is not document.editable:
                 continue
             self._all.remove(document)
-            self._let_go(document)
-            for outline in document.outlines:
-                bench.shelf.take_down(outline)
+            is_saved = self._let_go(document)
+            goes_along = layer is document.image and (is_saved or not (document.has_labels or document.corrections))
+            for one in document.layers if goes_along else document.outlines:
+                bench.shelf.take_down(one)
             bench.segmenting.forget(document)
             key = (id(document.image), document.axes, document.kind)
             if layer is document.image:
-                self._put_aside = {one for one in self._put_aside if one[0] != id(layer)}
+                kept |= is_saved and document.has_labels
+                lost = lost if goes_along else document.editable.name
             elif document.has_labels:
                 self._put_aside.add(key)
             if document is bench.document:
@@ -284,6 +288,28 @@ class Documents:
                 self._session.tool = Tool.NONE
                 bench.update_counts()
                 self._session.restorable = key in self._put_aside and document.store is not None
+        self._put_aside = {key for key in self._put_aside if key[0] != id(layer)}
+        if lost or (kept and self._session.prediction is JobState.IDLE):  # what is cancelled says what becomes of it
+            self._parting = layer, lost
+            QTimer.singleShot(0, self._tell_parting)  # when another image is chosen, or none
+
+    def put_away(self, image: Image) -> None:
+        """Take an image out of the viewer, with its labels: another takes its place."""
+        labels, layers = self.labels_of(image), self._workbench.viewer.layers
+        layers.remove(image)  # first: labels that go alone are kept for Restore
+        if self._parting is not None and not self._parting[1]:
+            self._parting = None
+        for layer in labels if self._parting is None else []:
+            if layer in layers:
+                layers.remove(layer)
+
+    def _tell_parting(self) -> None:
+        parting, self._parting, session = self._parting, None, self._session
+        if parting is None or self._closed:
+            return
+        image, lost = parting
+        is_offered = not session.image and not session.strip
+        session.say(parting_line(image, lost, continue_is_offered=is_offered), problem=bool(lost))
 
     def close(self) -> None:
         """Write what is left and let go of everything."""
@@ -296,12 +322,13 @@ class Documents:
         if self._opening is not None:
             self._keeping.close(self._opening[1])
 
-    def _let_go(self, document: Document) -> None:
+    def _let_go(self, document: Document) -> bool:
+        """Return whether all that it holds is on disk."""
         document.changed.disconnect(self._workbench.update_counts)
         document.changed.disconnect(self._thumbnails.ask)
         self._workbench.correcting.let_go(document)
         document.close()
-        self._keeping.close(document.store)
+        return self._keeping.close(document.store)
 
     def _key(self) -> Key:
         """Return what tells one document from another, whether it is made yet or not."""

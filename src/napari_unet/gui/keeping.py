@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_unet.correction import Saving, Store, WhenChanged, has_store, identify, open_store, recent
 from napari_unet.errors import ImageChangedError, StoreError
-from napari_unet.gui.origin import origin_of
+from napari_unet.gui.origin import file_of, origin_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_unet.correction import ImageIdentity, RecentWork
     from napari_unet.gui.session import Session
 
-__all__ = ["Keeping", "continuable", "saving_line"]
+__all__ = ["Keeping", "continuable", "parting_line", "saving_line"]
 
 _CLOSE_SECONDS = 5.0
 """How long a closing window waits for a disk; what is left then is lost only if the process ends first."""
@@ -55,15 +55,34 @@ class Keeping:
         return None
 
     @staticmethod
-    def close(store: Store | None) -> None:
-        """Write what is left and let go of a store."""
-        if store is not None:
-            store.close(_CLOSE_SECONDS)
+    def close(store: Store | None) -> bool:
+        """Write what is left and let go of a store; return whether all of it is on disk."""
+        return store is not None and store.close(_CLOSE_SECONDS)
 
 
 def continuable() -> RecentWork | None:
     """Return the last work whose image can be opened again."""
     return next((work for work in recent() if work.image is not None and _is_there(work.image)), None)
+
+
+def parting_line(image: Image, lost: str, *, continue_is_offered: bool) -> str:
+    """Return what becomes of the labels of an image that was removed.
+
+    Parameters
+    ----------
+    image : Image
+    lost : str
+        The layer of its labels, where they are not saved.
+    continue_is_offered : bool
+        Whether the panel has the button now.
+    """
+    if lost:
+        told = f"its labels are not saved: keep the layer {lost!r}, or save it with File > Save Selected Layers."
+        return f"{image.name} was removed, but {told}"
+    last, file = continuable(), file_of(image)
+    is_last = last is not None and last.image is not None and Path(last.image) == Path(file).absolute()
+    resume = " or press Continue" if file and is_last and continue_is_offered else ""
+    return f"{image.name} was removed. Its labels are kept: open it again{resume}."
 
 
 def saving_line(saving: Saving, now: float) -> str:

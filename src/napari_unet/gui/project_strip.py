@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_unet.gui.keeping import continuable
@@ -58,6 +58,10 @@ class ProjectStrip(QWidget):
         layout.setSpacing(4)
         for widget in (self.resume, self._strip, self.back):
             layout.addWidget(widget)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._look_for_work)
+        self._session.events.image.connect(self._look_soon)
         for name in ("image", "strip", "is_elsewhere", "model"):
             getattr(self._session.events, name).connect(self._render)
         self._render()
@@ -65,6 +69,13 @@ class ProjectStrip(QWidget):
     def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         """Let the name of the image fit the width, in the font that is known by now."""
         super().resizeEvent(event)
+        self._render()
+
+    def _look_soon(self) -> None:
+        self._later.start(0)  # what was worked on last is being closed
+
+    def _look_for_work(self) -> None:
+        self._work = continuable()
         self._render()
 
     def _render(self) -> None:

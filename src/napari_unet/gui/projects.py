@@ -197,12 +197,9 @@ class Projects:
 
     def _take_away(self, image: Path) -> None:
         """Remove the layers of an image and its labels; they are saved."""
-        layers = self._workbench.viewer.layers
-        images = [one for one in image_layers(layers) if origin_of(one).path == str(image)]
-        labels = [layer for one in images for layer in self._workbench.documents.labels_of(one)]
-        for layer in [*images, *labels]:  # the image first: labels that go alone are kept for Restore
-            if layer in layers:
-                layers.remove(layer)
+        for one in image_layers(self._workbench.viewer.layers):
+            if origin_of(one).path == str(image):
+                self._workbench.documents.put_away(one)
 
     def _remember(self, project: Project, image: Path) -> None:
         try:
