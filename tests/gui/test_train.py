@@ -291,6 +291,46 @@ def test_a_prediction_pauses_the_training(teacher, trainings, discs, many_tiles)
     user.until(lambda: user.session.has_preview and user.idle)
 
 
+def test_curve_and_verdict_are_shown_for_what_they_belong_to(teacher, discs, make_model, library):
+    user = teacher
+    save_model(make_model("others"), library / "others")
+    user.panel.source.show_models()
+    curve = user.panel.findChild(QCollapsible, "curve")
+    verdict = user.panel.train.verdict
+    user.train()
+    mine = verdict.text()
+    preview = user.viewer.layers[PREVIEW]
+    assert "learned objects" in mine
+    user.viewer.add_image(discs(), name="another")
+    for choose, back in ((("image", "another"), ("image", "img")), (("model", "others"), ("model", "nuclei"))):
+        user.choose(*choose)
+        assert not curve.isVisible()
+        assert verdict.text() == "The new model was trained on img, from 'nuclei'."
+        assert preview.visible == (choose[0] == "model")
+        user.choose(*back)
+        assert curve.isVisible()
+        assert verdict.text() == mine
+        assert preview.visible
+    # the model that it ended in is what it was for
+    user.press("use_new")
+    user.until(lambda: user.idle)
+    assert curve.isVisible()
+    user.choose("image", "another")
+    assert not curve.isVisible()
+    user.choose("image", "img")
+    user.viewer.layers.remove("img")
+    user.until(lambda: user.session.image == "another")
+    assert not curve.isVisible()
+
+
+def test_a_preview_goes_with_its_image(teacher):
+    user = teacher
+    user.train()
+    user.viewer.layers.remove("img")
+    user.until(lambda: not user.viewer.layers)
+    assert user.session.has_preview, "what was learned is not lost"
+
+
 def test_use_new_waits_for_the_preview(teacher, many_tiles):
     """Pressed as soon as it appears, it still segments with the new model."""
     user = teacher

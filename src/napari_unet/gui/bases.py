@@ -1,17 +1,19 @@
-"""The model that a training starts from, which need not be the one in use."""
+"""The model that a training starts from, which need not be the one in use, and the place of the one it ends in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from napari_unet.errors import UNetError
-from napari_unet.models import Model, list_models, load_model, read_spec
+from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, read_spec
 from napari_unet.training import with_classes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_unet.models import ModelSpec
 
-__all__ = ["is_base", "load_base"]
+__all__ = ["is_base", "load_base", "start_for", "version_path"]
 
 
 def is_base(name: str, spec: ModelSpec) -> bool:
@@ -48,3 +50,16 @@ def _can_become(base: ModelSpec, spec: ModelSpec) -> bool:
         return (base.task, base.kind) == (spec.task, spec.kind)
     known, classes = {one.name for one in base.classes}, {one.name for one in spec.classes}
     return base.task == spec.task == "semantic" and known < classes
+
+
+def start_for(spec: ModelSpec) -> Model | None:
+    """Return the shipped model whose weights a new model of planes starts from."""
+    return load_model("nuclei") if spec.spatial_dims == 2 and "nuclei" in list_models() else None
+
+
+def version_path(name: str) -> Path:
+    """Return a free place for a version: the name itself where no model has it, else ``name-2``, ``name-3``, ..."""
+    path = free_path(library_folder() / f"{name}{SUFFIX}")
+    if path.stem in list_models():  # shipped under this name
+        path = free_path(path.with_stem(f"{name}-2"))
+    return path

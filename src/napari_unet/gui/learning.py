@@ -8,16 +8,17 @@ from weakref import WeakKeyDictionary
 
 from napari_unet.errors import CheckpointError, UNetError
 from napari_unet.events import Notice
-from napari_unet.gui.bases import is_base, load_base
+from napari_unet.gui.bases import is_base, load_base, start_for, version_path
 from napari_unet.gui.collecting import at_once, in_background
 from napari_unet.gui.forecast import how_to_compute
 from napari_unet.gui.hints import ask_for_truth, require_truth
 from napari_unet.gui.jobs import MainThread, Progress
+from napari_unet.gui.last_training import LastTraining
 from napari_unet.gui.layers import corner_of, make_overlay
 from napari_unet.gui.preloading import load_what_training_needs
 from napari_unet.gui.session import JobState, Scope
 from napari_unet.gui.verdict import advice_on, verdict_on
-from napari_unet.models import SUFFIX, Model, free_path, library_folder, list_models, load_model, save_model
+from napari_unet.models import Model, list_models, save_model
 from napari_unet.training import TrainConfig, Trained, iter_fine_tune, iter_train, read_unfinished
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event as StopFlag
 
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
 
     from napari_unet.annotation import Annotated
     from napari_unet.gui.document import Document
@@ -47,16 +48,16 @@ class Learning:
         self._workbench = workbench
         self._session = workbench.session
         self._candidate: Trained | None = None
-        self._old: tuple[Model, str] | None = None
-        """What was in use when the training began, and its name."""
+        self._last = LastTraining(workbench)
         self._path: Path | None = None
         self._looked_at: tuple[Any, Unfinished | None] = (None, None)
-        self._preview: Labels | None = None
+        self._preview: tuple[Labels, Image] | None = None
         self._taught: WeakKeyDictionary[Document, int] = WeakKeyDictionary()
         """Corrections of each document when a training took its copy."""
         self._session.events.training.connect(self._look_for_unfinished)
         for name in ("model", "strip", "is_elsewhere", "image", "classes"):
             getattr(self._session.events, name).connect(self._tell_base)
+        self._session.events.image.connect(self._show_where_it_belongs)
 
     def train(self, minutes: float | None = 5.0, steps: int | None = None) -> None:
         """Learn from what is checked, in the background; what was broken off before is forgotten."""
@@ -146,6 +147,7 @@ class Learning:
         bench, session = self._workbench, self._session
         model, path, base_name = bench.model, self._checkpoint(), self.base()
         corrections = document.corrections
+        self._last.begin(document.image)
 
         def begin() -> None:
             """Note what this training is of, now that it is sure that there is one."""
@@ -156,14 +158,13 @@ class Learning:
                 with suppress(UNetError):  # of a folder that cannot be written: it is the same as long as this model is
                     project.choose_base_model(base_name)
             self._taught[document] = corrections
-            self._old = (model, session.model) if model is not None else None
             self._path, session.newer = path, self.newer_corrections()
 
         def learn(everything: list[Annotated], stop: StopFlag) -> Generator[Any, None, Trained]:
             # until it is decided what becomes of the new model
             keeping: Any = {"stop": stop, "checkpoint": path, "keep_checkpoint": True}
             if model is None:
-                start = _start_for(spec)
+                start = start_for(spec)
                 return (yield from iter_train(everything, config, spec=spec, start=start, **keeping))
             base = load_base(base_name, model)
             return (yield from iter_fine_tune(base, everything, config, in_use=model, **keeping))
@@ -228,7 +229,9 @@ class Learning:
         candidate = self._candidate
         if candidate is None:
             return
-        path = _version_path(candidate.model.spec.name)
+        bench = self._workbench
+        before, name = bench.model, self._session.model
+        path = version_path(candidate.model.spec.name)
         model = Model(candidate.model.network, candidate.model.spec.model_copy(update={"name": path.stem}))
         problem = ""
         try:
@@ -236,9 +239,10 @@ class Learning:
         except UNetError as error:
             problem = f"The new model is in use until napari closes, but it is not saved. {error}"
         self._drop_preview()
-        bench, parent = self._workbench, model.spec.provenance.get("parent")
-        if bench.document is not None and parent is not None:
+        parent = model.spec.provenance.get("parent")
+        if bench.document is not None and parent is not None and not self._session.trained_elsewhere:
             bench.document.remember_base(path.stem, parent)
+        self._last.led_to(model.spec.name)
         bench.choosing.use(model)
 
         def segment() -> None:
@@ -246,8 +250,8 @@ class Learning:
             if problem:
                 self._session.say(problem, problem=True)
 
-        if bench.document is not None and self._old is not None:
-            bench.versions.keep(bench.document, *self._old, then=segment)
+        if bench.document is not None and before is not None:
+            bench.versions.keep(bench.document, before, name, then=segment)
         else:
             segment()
 
@@ -259,12 +263,21 @@ class Learning:
     def toggle_preview(self) -> None:
         """Show or hide the labels of the new model."""
         if self._preview is not None:
-            self._preview.visible = not self._preview.visible
+            self._preview[0].visible = not self._preview[0].visible
+
+    def _show_where_it_belongs(self) -> None:
+        """Put the preview out of sight while another image is worked on."""
+        if self._preview is not None and self._session.image:
+            overlay, image = self._preview
+            overlay.visible = image is self._workbench.image and self._workbench.viewer.dims.ndisplay == 2
 
     def forget_layer(self, layer: Any) -> None:
         """Note that a layer is gone from the viewer."""
-        if layer is self._preview:
+        preview, image = self._preview or (None, None)
+        if layer is preview:
             self._preview = None
+        elif preview is not None and layer is image:
+            self._workbench.shelf.take_down(preview)
 
     def _offer(self, trained: Trained) -> None:
         """Show what the new model makes of the view, and how it compares; nothing is changed yet."""
@@ -290,7 +303,7 @@ class Learning:
                 overlay.translate = corner_of(like, box)
             overlay.colormap = document.layers[0].colormap
             bench.shelf.add(overlay)
-            self._preview = overlay
+            self._preview = overlay, document.image
             bench.viewer.layers.selection.active = document.editable
             session.say("Trained. The outlines show what the new model finds here: use it, or keep the old one?")
 
@@ -304,8 +317,8 @@ class Learning:
     def _drop_preview(self) -> None:
         self._candidate = None
         preview, self._preview = self._preview, None
-        if preview is not None and preview in self._workbench.viewer.layers:
-            self._workbench.viewer.layers.remove(preview)
+        if preview is not None and preview[0] in self._workbench.viewer.layers:
+            self._workbench.viewer.layers.remove(preview[0])
         self._session.verdict = self._session.advice = ""
         self._session.has_preview = False
         _forget(self._path)
@@ -333,16 +346,3 @@ def _told(count: int, left_out: int, sized: str) -> str:
     if left_out:
         what = f"{count} of {count + left_out} checked slices, as many as fit into memory"
     return " ".join(filter(None, (f"Training on {what}.", sized, "You can go on correcting.")))
-
-
-def _start_for(spec: ModelSpec) -> Model | None:
-    """Return the shipped model whose weights a new model of planes starts from."""
-    return load_model("nuclei") if spec.spatial_dims == 2 and "nuclei" in list_models() else None
-
-
-def _version_path(name: str) -> Path:
-    """Return a free place for a version: the name itself where no model has it, else ``name-2``, ``name-3``, ..."""
-    path = free_path(library_folder() / f"{name}{SUFFIX}")
-    if path.stem in list_models():  # shipped under this name
-        path = free_path(path.with_stem(f"{name}-2"))
-    return path

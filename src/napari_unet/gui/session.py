@@ -132,6 +132,8 @@ class Session:
         How the new model compares.
     advice : str
         What to do with it: ``"use"``, ``"keep"``, ``"unsure"``; empty without one.
+    trained_elsewhere : str
+        What the last training was of, where that is not what is worked on: ``"on img_03, from 'nuclei'"``; else empty.
     enough : bool
         Whether the training that runs is no longer improving.
     newer : int
@@ -205,6 +207,7 @@ class Session:
     has_preview: bool = False
     verdict: str = ""
     advice: str = ""
+    trained_elsewhere: str = ""
     enough: bool = False
     newer: int = 0
     step_seconds: float = 0.0

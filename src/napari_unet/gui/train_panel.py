@@ -115,7 +115,8 @@ class TrainPanel(Section):
         self.minutes.currentIndexChanged.connect(self._render)
         self.base.textActivated.connect(self._workbench.learning.choose_base)
         for name in ("image", "model", "training", "prediction", "checked", "corrected", "newer", "step_seconds",
-                     "enough", "versions", "unfinished", "has_preview", "verdict", "segmented"):  # fmt: skip
+                     "enough", "versions", "unfinished", "has_preview", "verdict", "trained_elsewhere",
+                     "segmented"):  # fmt: skip
             getattr(self._session.events, name).connect(self._render)
         for name in ("base", "model"):
             getattr(self._session.events, name).connect(self._render_base)
@@ -154,13 +155,15 @@ class TrainPanel(Section):
         self.stop.setVisible(busy)
         self.stop.setEnabled(session.training is JobState.RUNNING)
         self.verdict.setVisible(bool(session.verdict))
-        self.verdict.setText(session.verdict)
+        away = session.trained_elsewhere
+        self.verdict.setText(f"The new model was trained {away}." if away else session.verdict)
+        self.folded.setVisible(not away)
         for one in (self.compare, self.use_new, self.keep_old):
             one.setVisible(session.has_preview)
         # it segments again, and one prediction runs at a time: that of the preview ends first
         self.use_new.setEnabled(session.prediction is JobState.IDLE)
         for one, advice in ((self.use_new, "use"), (self.keep_old, "keep"), (self.compare, "unsure")):
-            set_highlight(one, session.has_preview and session.advice == advice)
+            set_highlight(one, session.has_preview and not away and session.advice == advice)
         self._render_versions(may_go_back=not session.has_preview and session.prediction is JobState.IDLE)
         may_train = not busy and not session.has_preview
         may_resume = may_train and session.unfinished is not None
