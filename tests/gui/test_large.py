@@ -544,6 +544,34 @@ def test_deleted_labels_of_a_large_stack_are_not_lost(stacker):
         np.testing.assert_array_equal(user.status, status)
 
 
+@pytest.mark.parametrize("at_once", [0, 2**22])
+def test_deleted_labels_of_a_large_stack_stay_away_until_they_are_restored(stacker, discs, monkeypatch, at_once):
+    monkeypatch.setattr(documents, "_AT_ONCE", at_once)
+    user = stacker
+    user.segment()
+    user.press("tool_confirm")
+    user.click((12, 12))
+    labels, status = user.labels, user.status
+    user.viewer.layers.remove("img labels")
+    user.viewer.add_image(discs(), name="other")
+    user.choose("image", "other")
+    user.choose("image", "img")
+    user.choose("axes", "TYX")
+    user.choose("axes", "ZYX")
+    user.viewer.dims.set_current_step(0, 3)
+    for tool in ("draw", "confirm", "background"):
+        user.press(f"tool_{tool}")
+        user.pause()
+        assert "Restore the labels" in user.says
+        assert user.idle
+    user.until(lambda: "img checked" not in user.viewer.layers)
+    assert {layer.name for layer in user.viewer.layers} == {"img", "other"}
+    user.press("restore")
+    user.until(lambda: user.idle and user.session.segmented)
+    np.testing.assert_array_equal(user.labels, labels)
+    np.testing.assert_array_equal(user.status, status)
+
+
 def test_cancelled_goes_on_where_it_was(start, discs, tmp_path, small_memory, monkeypatch):
     user = start(stored(tmp_path, discs(40), (1, 64, 64)))
     predicted = []

@@ -84,21 +84,32 @@ def test_the_next_image_is_segmented_meanwhile(start, folder, monkeypatch):
     assert len(np.unique(user.labels)) == 11
 
 
-def test_training_uses_all_images_of_the_folder(start, folder, library, trainings, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """Names of the images that trainings learned from."""
+    names = []
 
     def watched(model, samples, *others, **more):
-        seen.extend(sample.name for sample in samples)
+        names.extend(sample.name for sample in samples)
         return (yield from iter_fine_tune(model, samples, *others, **more))
 
     monkeypatch.setattr(learning, "iter_fine_tune", watched)
-    user = start()
+    return names
+
+
+def check_one_and_go_on(user, folder):
+    """Check a corner of the first image of a folder, and go on to the second."""
     drop(user, folder)
     segmented(user)
     user.look_at(slice(0, 64), slice(0, 64))
     user.press("complete")
     user.press("next_image")
     segmented(user)
+
+
+def test_training_uses_all_images_of_the_folder(start, folder, library, trainings, seen):
+    user = start()
+    check_one_and_go_on(user, folder)
     assert user.session.checked == 0
     user.look_at(slice(0, 64), slice(0, 64))
     user.press("complete")
@@ -304,22 +315,10 @@ def test_a_folder_of_slices_stays_a_stack_if_the_user_says_so(start, tmp_path, d
 
 
 def test_an_image_from_elsewhere_is_told_and_the_folder_is_one_press_away(
-    start, folder, tmp_path, discs, library, trainings, monkeypatch
+    start, folder, tmp_path, discs, library, trainings, seen
 ):
-    seen = []
-
-    def watched(model, samples, *others, **more):
-        seen.extend(sample.name for sample in samples)
-        return (yield from iter_fine_tune(model, samples, *others, **more))
-
-    monkeypatch.setattr(learning, "iter_fine_tune", watched)
     user = start()
-    drop(user, folder)
-    segmented(user)
-    user.look_at(slice(0, 64), slice(0, 64))
-    user.press("complete")
-    user.press("next_image")
-    segmented(user)
+    check_one_and_go_on(user, folder)
     back = user.button("back_to_folder")
     assert not back.isVisible()
     tifffile.imwrite(tmp_path / "other.tif", discs(), metadata={"axes": "YX"})

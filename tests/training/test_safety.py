@@ -112,7 +112,7 @@ def test_finished_training_whose_checkpoint_is_kept_gives_its_result_again(
     _, whole = drain(iter_train(samples, config, spec=spec, checkpoint=file, keep_checkpoint=True))
     unfinished = read_unfinished(file)
     assert unfinished is not None
-    assert unfinished.progress == "finished"
+    assert unfinished.is_finished
     events, again = drain(iter_train(samples, config, spec=spec, checkpoint=file, keep_checkpoint=True))
     assert not losses(events), "no step was taken"
     assert same(weights(again.model), weights(whole.model))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 
 from napari_unet.errors import UNetError
+from napari_unet.gui import room
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.document import kind_of
 from napari_unet.gui.hints import OPEN_AN_IMAGE
@@ -93,8 +94,7 @@ class Documents:
 
     def find(self) -> None:
         """Take up the document that was made for this image, these axes and this kind of object, if there is one."""
-        bench, session = self._workbench, self._session
-        image, spec = bench.image, bench.spec
+        bench, session, image, spec = self._workbench, self._session, self._workbench.image, self._workbench.spec
         self._stop_opening_others()
         fitting = [one for one in self._all if one.image is image and one.axes == session.axes]
         bench.document = next((one for one in fitting if bench.classes.fits(one, spec)), None)
@@ -119,10 +119,10 @@ class Documents:
         if self.ensure("adopt" if take_over else "set aside") is not None:
             self._workbench.say_next()
 
-    def ensure(self, when_changed: WhenChanged = "refuse") -> Document | None:
+    def ensure(self, when_changed: WhenChanged = "refuse", *, restores: bool = False) -> Document | None:
         """Return the document of the image, made where there is none yet, with what was corrected before.
 
-        None where that cannot be, or not yet, which is said.
+        None where that cannot be, or not yet, which is said. Labels of a large image that were removed need `restores`.
         """
         bench, session = self._workbench, self._session
         if bench.document is not None:
@@ -134,8 +134,10 @@ class Documents:
         if image is None or not session.image or bench.problem is not None:
             session.say(bench.problem or OPEN_AN_IMAGE, problem=True)
             return None
-        takes_long = prod(label_shape(image, session.axes)) > _AT_ONCE and self.has_corrections()
-        if takes_long and self._has_to_wait():
+        shape = label_shape(image, session.axes)
+        takes_long = prod(shape) > _AT_ONCE and self.has_corrections()
+        stays_away = not restores and (takes_long or not room.fits(shape)) and self._was_removed()
+        if stays_away or (takes_long and self._has_to_wait()):
             return None
         store = self._keeping.open(image, session.axes, kind_of(bench.spec), when_changed)
         if session.question:
@@ -149,6 +151,14 @@ class Documents:
         return self._take_up(image, store)
 
     # --- reading back ------------------------------------------------------------------------------------
+
+    def _was_removed(self) -> bool:
+        """Whether the user has taken the labels out of the viewer, which is said."""
+        if self._key() in self._put_aside:
+            self._session.say(
+                "The labels of this image were removed. Restore the labels, or Segment, brings them back."
+            )
+        return self._key() in self._put_aside
 
     def _has_to_wait(self) -> bool:
         """Whether what takes long cannot be opened now, which is said."""
@@ -281,7 +291,7 @@ class Documents:
             if layer is document.image:
                 kept |= is_saved and document.has_labels
                 lost = lost if goes_along else document.editable.name
-            elif document.has_labels:
+            elif document.has_labels or document.corrections:
                 self._put_aside.add(key)
             if document is bench.document:
                 bench.document = None

@@ -97,7 +97,7 @@ class Segmenting:
             except UNetError as error:
                 session.say(str(error), problem=True)
                 return
-        document = bench.documents.ensure()
+        document = bench.documents.ensure(restores=True)
         if document is None:
             return
         box = self.box(scope)

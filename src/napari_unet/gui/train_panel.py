@@ -169,8 +169,8 @@ class TrainPanel(Section):
         may_resume = may_train and session.unfinished is not None
         self.resume.setVisible(may_resume)
         if session.unfinished is not None:
-            going_on = f"Continue training ({session.unfinished.progress})"
-            self.resume.setText("Show the new model" if session.unfinished.is_finished else going_on)
+            left = session.unfinished
+            self.resume.setText("Show the new model" if left.is_finished else f"Continue training ({left.progress})")
         set_highlight(self.resume, may_resume)
         set_highlight(self.train, session.checked > 0 and may_train and not may_resume)
         set_highlight(self.stop, busy and session.enough)

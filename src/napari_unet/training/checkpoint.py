@@ -57,9 +57,7 @@ class Unfinished:
 
     @property
     def progress(self) -> str:
-        """How far it had come, in words: "3 of 5 min", "20 of 300 steps"; at its end, "finished"."""
-        if self.is_finished:
-            return "finished"
+        """How far it had come, in words: "3 of 5 min", "20 of 300 steps"."""
         if self.config.steps is not None:
             return f"{self.steps} of {self.config.steps} steps"
         return f"{self.minutes:.0f} of {self.config.minutes or 5.0:.0f} min"
