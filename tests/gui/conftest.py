@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from napari._qt.qt_main_window import _QtMainWindow
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QPointF, Qt, QThreadPool
@@ -38,8 +37,6 @@ def light_windows() -> Iterator[None]:
     installed = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda paths=(): iter(installed))
-        # Python hears each event of each widget, only for a menu bar that a user has hidden
-        patch.delattr(_QtMainWindow, "eventFilter")
         yield
 
 
@@ -300,6 +297,10 @@ def start(
             )
             viewer.add_image(image, **({"name": "img"} | named | layer))
         users.append(User(viewer, tmp_path, told))
+        # Python hears each event of each widget, only for a menu bar that a user has hidden
+        application = QApplication.instance()
+        assert application is not None
+        application.removeEventFilter(users[-1].panel.window())
         if image is not None and zoom:
             users[-1].look_at(slice(0, image.shape[-2]), slice(0, image.shape[-1]))
         return users[-1]
