@@ -443,6 +443,13 @@ def test_fine_tuning_keeps_the_statistics_of_batch_norm(
     assert train(samples, quick(steps=1), spec=model.spec).recipe.batch_norm == "learn"
 
 
+def test_fine_tuning_of_classes_learns_the_statistics_of_batch_norm(
+    tiny_model: Callable[..., Model], quick: Quick, disc_samples: Samples
+) -> None:
+    samples = [Annotated(s.image, (s.labels > 0).astype(int)) for s in disc_samples(1)]
+    assert fine_tune(tiny_model(**CLASSES), samples, quick(steps=1)).recipe.batch_norm == "learn"
+
+
 def test_fine_tuning_counts_gains_and_losses(disc_training: Trained, quick: Quick, disc_samples: Samples) -> None:
     fresh = Model(disc_training.model.spec.build_network().eval(), disc_training.model.spec)
     samples = disc_samples(2)

@@ -48,8 +48,9 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(default=1e-4, ge=0)
     """Decay of the weights, apart from the gradient in adamw."""
     batch_norm: Literal["learn", "keep"] | None = None
-    """keep: the statistics of batch norm stay those of the model that the training starts from. None: keep for
-    fine-tuning, else learn: those of a few small patches say little about the next image (docs/training.md)."""
+    """keep: the statistics of batch norm stay those of the model that the training starts from. None: keep where a
+    model of objects is trained further, for those of a few small patches say little about the next image
+    (docs/training.md); else learn."""
     border_weight: float = Field(default=10.0, ge=0)
     """How much more the background between two touching objects weighs (the paper's w0); for models that are
     decoded by components."""

@@ -38,7 +38,7 @@ def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainCo
         shading = _SHADING if model.spec.task == "instances" else 0.0
         augmentation = augmentation.model_copy(update={"shading": shading})
     filled = {"batch": batch, "patch": patch, "epochs": epochs, "augmentation": augmentation}
-    batch_norm = config.batch_norm or ("keep" if fine_tuning else "learn")
+    batch_norm = config.batch_norm or ("keep" if fine_tuning and model.spec.task == "instances" else "learn")
     return config.model_copy(update={**filled, "batch_norm": batch_norm})
 
 
