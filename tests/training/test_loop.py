@@ -294,7 +294,7 @@ def test_thresholds_are_tuned_on_what_is_checked_unless_they_should_stay(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_threshold_of_a_model_counts_only_for_objects_that_it_knows(
+def test_threshold_and_weights_of_a_model_count_only_for_objects_that_it_knows(
     known: bool, disc_training: Trained, quick: Quick, disc_samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts: list[float] = []
@@ -312,9 +312,10 @@ def test_threshold_of_a_model_counts_only_for_objects_that_it_knows(
     samples = disc_samples(2)
     if not known:
         samples = [Annotated(one.image.max() - one.image, one.labels, name=one.name) for one in samples]
-    result = fine_tune(sure, samples, quick(steps=2, tune_thresholds=True)).model.spec.decoder
+    result = fine_tune(sure, samples, quick(steps=2, tune_thresholds=True)).model.spec
     assert starts == [0.8 if known else 0.5]
-    assert result.foreground_threshold == starts[0]
+    assert result.decoder.foreground_threshold == starts[0]
+    assert (result.provenance["base_share"] > 0) is known
 
 
 def test_best_weights_on_held_out_images_are_kept(tiny_spec: MakeSpec, quick: Quick, disc_samples: Samples) -> None:

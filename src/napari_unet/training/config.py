@@ -38,7 +38,7 @@ class TrainConfig(BaseModel):
     base_share: float | Literal["auto"] = "auto"
     """Share of the weights of the model it starts from that is mixed into the result of a fine-tuning: what the
     corrections do not need stays as it was. auto: the largest of 0.75, 0.5, 0.25 and 0 at which the corrections are
-    found as well as without."""
+    found as well as without; 0 where that model finds less than half of the checked objects."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw, or stochastic gradient descent with momentum, as in the paper."""
     momentum: float = Field(default=0.99, ge=0, lt=1)

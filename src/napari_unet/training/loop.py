@@ -217,10 +217,13 @@ def _iter_run(
     yield Finishing()
     with threads(run.threads):
         exact = PredictConfig(device=config.device, precision="float32")
-        result = _tuned(run.result(), run, exact, base) if config.tune_thresholds else run.result()
+        seen, auto_share = [*run.held_out, *run.fields], config.base_share == "auto"
+        matters = base is not None and base.spec.task == "instances" and (config.tune_thresholds or auto_share)
+        is_known = base is None or not matters or _knows(base, _first(seen, run), exact, run)
+        result = _tuned(run.result(), run, exact, is_known) if config.tune_thresholds else run.result()
         share = 0.0
-        if base is not None:
-            seen = [*run.held_out, *run.fields]
+        # nothing of a model that does not know such objects is needed to find them
+        if base is not None and (is_known or not auto_share):
             result, share = give_back(base, result, seen, config.base_share, exact, give_up=run.give_up)
         final = _scored(result, run, exact)
         # shown where nothing was held out: what it learned from is at least before and after
@@ -246,29 +249,31 @@ def _iter_run(
     return Trained(model, run.history, final, paired, run.stopped, recipe)
 
 
-def _tuned(result: Model, run: Run, exact: PredictConfig, base: Model | None) -> Model:
+def _first(fields: Sequence[Field], run: Run) -> list[Field]:
+    """Return as many of the fields as can be looked at soon: one at least, if there is one."""
+    left = MAX_TUNED_VOXELS // 5 if run.stopped else MAX_TUNED_VOXELS
+    sizes = np.cumsum([one.checked.size for one in fields])
+    return list(fields[: max(1, int(np.searchsorted(sizes, left, "right")))])
+
+
+def _tuned(result: Model, run: Run, exact: PredictConfig, is_known: bool) -> Model:
     """Return the model with the thresholds that suit what is checked, the held-out areas first.
 
     Between those that do as well, they stay as they are where the base model knows such objects. Where it does not, its
     thresholds say nothing about them, and the foreground starts from the middle: what the network has learned from it
     is surer of than of any other image, so a high threshold would cost there.
     """
-    left = MAX_TUNED_VOXELS // 5 if run.stopped else MAX_TUNED_VOXELS
-    fields: list[Field] = []
+    fields = _first([*run.held_out, *run.fields], run)
     maps = []
-    for one in [*run.held_out, *run.fields]:
-        if fields and one.checked.size > left:
-            break
+    for one in fields:
         try:
             maps.append(field_maps(result, one, exact, run.give_up))
         except StoppedError:
             break
-        left -= one.checked.size
-        fields.append(one)
     decoder = result.spec.decoder
-    if base is not None and base.spec.task == "instances" and not _knows(base, fields, exact, run):
+    if not is_known:
         decoder = decoder.model_copy(update={"foreground_threshold": DecoderSpec().foreground_threshold})
-    decoder = tune_decoder(maps, fields, decoder, give_up=run.give_up)
+    decoder = tune_decoder(maps, fields[: len(maps)], decoder, give_up=run.give_up)
     return Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
 
 
