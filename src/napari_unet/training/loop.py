@@ -217,13 +217,13 @@ def _iter_run(
     yield Finishing()
     with threads(run.threads):
         exact = PredictConfig(device=config.device, precision="float32")
-        seen, auto_share = [*run.held_out, *run.fields], config.base_share == "auto"
-        matters = base is not None and base.spec.task == "instances" and (config.tune_thresholds or auto_share)
-        is_known = base is None or not matters or _knows(base, _first(seen, run), exact, run)
-        result = _tuned(run.result(), run, exact, is_known) if config.tune_thresholds else run.result()
+        seen = [*run.held_out, *run.fields]
+        some = _first(seen, run)
+        is_known = base is None or base.spec.task != "instances" or _knows(base, some, exact, run)
+        result = _tuned(run.result(), some, run, exact, is_known) if config.tune_thresholds else run.result()
         share = 0.0
         # nothing of a model that does not know such objects is needed to find them
-        if base is not None and (is_known or not auto_share):
+        if base is not None and (is_known or config.base_share != "auto"):
             result, share = give_back(base, result, seen, config.base_share, exact, give_up=run.give_up)
         final = _scored(result, run, exact)
         # shown where nothing was held out: what it learned from is at least before and after
@@ -256,14 +256,13 @@ def _first(fields: Sequence[Field], run: Run) -> list[Field]:
     return list(fields[: max(1, int(np.searchsorted(sizes, left, "right")))])
 
 
-def _tuned(result: Model, run: Run, exact: PredictConfig, is_known: bool) -> Model:
+def _tuned(result: Model, fields: Sequence[Field], run: Run, exact: PredictConfig, is_known: bool) -> Model:
     """Return the model with the thresholds that suit what is checked, the held-out areas first.
 
     Between those that do as well, they stay as they are where the base model knows such objects. Where it does not, its
     thresholds say nothing about them, and the foreground starts from the middle: what the network has learned from it
     is surer of than of any other image, so a high threshold would cost there.
     """
-    fields = _first([*run.held_out, *run.fields], run)
     maps = []
     for one in fields:
         try:
