@@ -204,6 +204,28 @@ def test_a_step_that_is_not_finished_never_was(tmp_path):
     again.close()
 
 
+def test_parts_that_only_the_arrays_still_needed_go_with_the_session_that_folds_them(tmp_path, monkeypatch):
+    def stuck(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    store = open_there(tmp_path)
+    labels, status = store.load()
+    with monkeypatch.context() as patched:
+        patched.setattr(LabelArrays, "fold", stuck)  # as if killed before
+        change_all(store.journal, labels, status, 1)
+        walk(store.journal, labels, status, back=True)
+        edit = part_of(labels, status, 0, 5)
+        edit.apply(labels, status)
+        store.journal.record(edit)  # now nobody can walk to the large step
+        store.close()
+    assert len(parts_in(store)) == 1
+    again = open_there(tmp_path)
+    found, _ = again.load()
+    np.testing.assert_array_equal(found, labels)
+    assert again.close()
+    assert not parts_in(again)
+
+
 def test_a_disk_that_fills_up_leaves_a_step_of_what_was_written(tmp_path, monkeypatch):
     store = open_there(tmp_path)
     labels, status = store.load()

@@ -172,15 +172,16 @@ def test_the_labels_of_a_folder_come_all_at_once(start, tmp_path, discs, masks, 
     user.press("use_offer")
     is_asked(user)
     user.press("import_truth")
-    user.until(lambda: "taken over" in user.says)
+    user.until(lambda: "taken over" in user.says and not user.panel.workbench.importing.is_busy)
     assert "Labels of 2 of 3 images taken over, checked." in user.says
     assert "img_3.tif does not fit the image" in user.says
     np.testing.assert_array_equal(user.labels, masks)
     assert user.session.checked == 5
     user.press("next_image")
-    user.until(lambda: user.session.checked == 5)
+    user.until(lambda: user.session.image == "img_2" and user.session.checked == 5)
     np.testing.assert_array_equal(user.labels, masks)
-    user.undo()
+    user.undo()  # what was written in parts is taken back in the background
+    user.until(lambda: "Taken back" in user.says)
     assert not user.labels.any()
     assert user.panel.workbench.projects.project.entries()[0].checked == 5
 

@@ -231,8 +231,10 @@ class Store:
         forgotten = self._meta.get("forgotten", {})
         done, undone = undo_stacks(self._files, records, forgotten.get("before", 0))
         self.journal.restore(done, undone, forgotten.get("corrected", ()), forgotten.get("decided", ()))
-        needed = {step.large.file.path for step in (*done, *undone) if step.large is not None}
-        needed |= {self._files.large(one.of).file.path for one in self._steps.values() if one.parts is not None}
+        on_stacks = {step.large.file.path for step in (*done, *undone) if step.large is not None}
+        to_fold = {self._files.large(one.of).file for one in self._steps.values() if one.parts is not None}
+        self._released += [(records[-1].number, file) for file in to_fold if file.path not in on_stacks]
+        needed = on_stacks | {file.path for file in to_fold}
         for path in (self.path / "journal").glob(f"*{ENDING}"):
             if path not in needed:  # of a step that was not finished, or that nobody can walk to any more
                 with suppress(OSError):
