@@ -14,6 +14,7 @@ from napari_unet.events import FileDone, FileSkipped
 from napari_unet.images import (
     label_axes,
     label_planes,
+    measure_normalization,
     open_image,
     read_provenance,
     to_canonical,
@@ -25,6 +26,7 @@ from napari_unet.prediction.measurements import Table, measure
 from napari_unet.prediction.object_size import iter_find_object_size
 from napari_unet.prediction.outputs import check_target, digest, rois_path, same_recipe, source_beside
 from napari_unet.prediction.predict import iter_predict
+from napari_unet.prediction.view import select_channels, viewed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from threading import Event as StopFlag
 
     from napari_unet.events import Event
+    from napari_unet.images import Normalization
     from napari_unet.models import Model
     from napari_unet.prediction.batch import BatchConfig, Corrections
     from napari_unet.prediction.config import PredictConfig
@@ -125,9 +128,16 @@ class ImageJob:
         sizes = zip(self._axes, self.image.shape, strict=True)
         is_large = 4 * prod(n for letter, n in sizes if letter not in "CS") > _IN_MEMORY
         out = self._scratch if is_large else None
-        config = yield from self._sized(stop)
+        normalization = self._normalization()
+        config = yield from self._sized(normalization, stop)
         result = yield from iter_predict(
-            self.image.data, self._model, axes=self._axes, config=config, out=out, stop=stop
+            self.image.data,
+            self._model,
+            axes=self._axes,
+            config=config,
+            normalization=normalization,
+            out=out,
+            stop=stop,
         )
         labels: Any = result.labels
         axes = label_axes(self._axes)
@@ -161,12 +171,24 @@ class ImageJob:
         )
         return labels, FileDone(self._path, self._target, found, told, notes)
 
-    def _sized(self, stop: StopFlag | None) -> Generator[Event, None, PredictConfig]:
+    def _normalization(self) -> Normalization:
+        """Measure the image once, for its object size and its labels."""
+        spec = self._model.spec
+        seen = viewed(self.image.data, self._axes)
+        channels = select_channels(seen, spec, self._config.channels, are_colours="S" in self._axes)
+        return measure_normalization(channels, spec.percentiles)
+
+    def _sized(self, normalization: Normalization, stop: StopFlag | None) -> Generator[Event, None, PredictConfig]:
         """Return the settings with the object size of this image, found where it is to be found."""
         if not self._finds_size:
             return self._config
         size = yield from iter_find_object_size(
-            self.image.data, self._model, axes=self._axes, config=self._config, stop=stop
+            self.image.data,
+            self._model,
+            axes=self._axes,
+            normalization=normalization,
+            config=self._config,
+            stop=stop,
         )
         return self._config.model_copy(update={"object_diameter_px": size})
 
