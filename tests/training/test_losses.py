@@ -104,6 +104,15 @@ def test_unchecked_voxels_are_drawn_towards_background_a_little_and_ignored_ones
     assert without.keys() < parts.keys()
 
 
+def test_the_weight_of_the_distances_changes_their_part_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, distances = torch.randn(1, 3, 6, 6, generator=generator), torch.rand(1, 2, 6, 6, generator=generator)
+    spec, masks = ModelSpec(network=NetworkSpec(features=(2,))), torch.ones(1, 4, 6, 6)
+    one, eight = (loss_of(spec, 0.1, weight)(logits, distances, masks) for weight in (1.0, 8.0))
+    torch.testing.assert_close(eight.pop("distance"), 8 * one.pop("distance"))
+    assert one == eight
+
+
 def test_how_many_voxels_are_presumed_to_be_background_changes_nothing() -> None:
     logits, masks = torch.ones(1, 3, 4, 4), torch.ones(1, 4, 4, 4)
     wide = torch.ones(1, 3, 40, 40), torch.ones(1, 4, 40, 40)

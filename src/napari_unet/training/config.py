@@ -56,6 +56,9 @@ class TrainConfig(BaseModel):
     decoded by components."""
     border_sigma_px: float = Field(default=5.0, gt=0)
     """How fast that weight falls off, in pixels (the paper's 5)."""
+    distance_weight: float = Field(default=8.0, ge=0)
+    """How much the distances to boundary and centre count beside the foreground: they tell objects apart, and are
+    learned last. For models of objects that are decoded by them."""
     ema: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept. 0: off."""
     validation: float = Field(default=0.2, ge=0, le=0.5)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["border_loss", "instance_loss", "loss_of", "presumed_loss", "semantic_loss"]
 
 
-def loss_of(spec: ModelSpec, background_prior: float = 0.0) -> Loss:
+def loss_of(spec: ModelSpec, background_prior: float = 0.0, distance_weight: float = 1.0) -> Loss:
     """Return the loss that a kind of model is trained with.
 
     Parameters
@@ -28,14 +28,17 @@ def loss_of(spec: ModelSpec, background_prior: float = 0.0) -> Loss:
     spec : ModelSpec
     background_prior : float
         For objects: how much the voxels count that are presumed to be background, see `presumed_loss`.
+    distance_weight : float
+        For objects that are told apart by distances: see `instance_loss`.
     """
     if spec.task == "semantic":
         return semantic_loss
-    loss = border_loss if spec.decoder.kind == "components" else instance_loss
+    with_distances = partial(instance_loss, distance_weight=distance_weight)
+    loss = border_loss if spec.decoder.kind == "components" else with_distances
     return partial(_with_presumed, loss, background_prior) if background_prior else loss
 
 
-def instance_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:
+def instance_loss(logits: Tensor, distances: Tensor, masks: Tensor, distance_weight: float = 1.0) -> dict[str, Tensor]:
     """Return the parts of the loss for objects; their sum is what is minimised.
 
     Parameters
@@ -46,6 +49,8 @@ def instance_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str,
         ``B2(Z)YX``, targets 0 to 1.
     masks : Tensor
         ``B3(Z)YX``: class, where the class is learned, where the distances are.
+    distance_weight : float
+        Factor of the last part.
 
     Returns
     -------
@@ -69,7 +74,7 @@ def instance_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str,
     bounded = distances.clamp(1e-6, 1 - 1e-6)
     least = -(bounded * bounded.log() + (1 - bounded) * (1 - bounded).log())
     distance = masked_mean(soft - least, known) if bool(known.any()) else zero
-    return {"foreground": foreground, "overlap": overlap, "distance": 2 * distance}
+    return {"foreground": foreground, "overlap": overlap, "distance": distance_weight * distance}
 
 
 def semantic_loss(logits: Tensor, distances: Tensor, masks: Tensor) -> dict[str, Tensor]:

@@ -110,7 +110,8 @@ class Trainer:
             norm.train(config.batch_norm != "keep")
         self._average = copy.deepcopy(self._network).eval().requires_grad_(False)
         self._optimizer = make_optimizer(self._network, config)
-        self._loss = loss_of(self._spec, config.background_prior if self._sampler.presumes else 0.0)
+        prior = config.background_prior if self._sampler.presumes else 0.0
+        self._loss = loss_of(self._spec, prior, config.distance_weight)
         self.threads = config.threads or thread_count()
         self.steps_done = 0
         self._chunk = self._batch
