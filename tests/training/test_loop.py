@@ -441,7 +441,9 @@ def test_fine_tuning_keeps_the_statistics_of_batch_norm(
     assert torch.equal(weights(kept.model)[name], weights(model)[name])
     assert not torch.equal(weights(learned.model)[name], weights(model)[name])
     assert (kept.recipe.batch_norm, learned.recipe.batch_norm) == ("keep", "learn")
-    assert train(samples, quick(steps=1), spec=model.spec).recipe.batch_norm == "learn"
+    scratch = train(samples, quick(steps=1), spec=model.spec).recipe
+    assert scratch.batch_norm == "learn"
+    assert kept.recipe.distance_weight > scratch.distance_weight, "from scratch the foreground is new as well"
 
 
 def test_fine_tuning_of_classes_learns_the_statistics_of_batch_norm(

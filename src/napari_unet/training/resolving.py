@@ -17,6 +17,7 @@ __all__ = ["margin_of", "patch_size", "resolved"]
 
 _EPOCHS = 250
 _SHADING = 0.25
+_DISTANCE_WEIGHT, _DISTANCE_WEIGHT_FROM_SCRATCH = 8.0, 2.0
 
 
 def margin_of(model: Model) -> tuple[int, ...]:
@@ -25,7 +26,7 @@ def margin_of(model: Model) -> tuple[int, ...]:
 
 
 def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainConfig:
-    """Return a recipe with batch, patch, epochs, batch norm and shading filled in where they are left open.
+    """Return a recipe with what it leaves open filled in: batch, patch, epochs, batch norm, distance weight, shading.
 
     For as many pixels, 60 steps of 4 patches of 128 x 128 taught a new kind of image five times better than 13 steps
     of 8 patches of 192 x 192 (docs/training.md).
@@ -37,9 +38,12 @@ def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainCo
     if augmentation.shading is None:
         shading = _SHADING if model.spec.task == "instances" else 0.0
         augmentation = augmentation.model_copy(update={"shading": shading})
-    filled = {"batch": batch, "patch": patch, "epochs": epochs, "augmentation": augmentation}
     batch_norm = config.batch_norm or ("keep" if fine_tuning and model.spec.task == "instances" else "learn")
-    return config.model_copy(update={**filled, "batch_norm": batch_norm})
+    weight = config.distance_weight
+    if weight is None:
+        weight = _DISTANCE_WEIGHT if fine_tuning else _DISTANCE_WEIGHT_FROM_SCRATCH
+    filled = {"batch": batch, "patch": patch, "epochs": epochs, "augmentation": augmentation}
+    return config.model_copy(update={**filled, "batch_norm": batch_norm, "distance_weight": weight})
 
 
 def patch_size(model: Model, fields: Sequence[Field], config: TrainConfig) -> tuple[int, ...]:

@@ -111,7 +111,7 @@ class Trainer:
         self._average = copy.deepcopy(self._network).eval().requires_grad_(False)
         self._optimizer = make_optimizer(self._network, config)
         prior = config.background_prior if self._sampler.presumes else 0.0
-        self._loss = loss_of(self._spec, prior, config.distance_weight)
+        self._loss = loss_of(self._spec, prior, 1.0 if config.distance_weight is None else config.distance_weight)
         self.threads = config.threads or thread_count()
         self.steps_done = 0
         self._chunk = self._batch
