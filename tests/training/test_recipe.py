@@ -93,7 +93,10 @@ def test_recipe_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_training_again_with_the_recipe_gives_the_same_weights(
     tiny_spec: Any, quick: Any, disc_samples: Any, tmp_path: Path
 ) -> None:
-    config = quick(steps=4, seed=3, favour_mistakes=0.1, augmentation=AugmentConfig(shading=0.1), batch_norm="learn")
+    config = quick(
+        steps=4, seed=3, favour_mistakes=0.1, augmentation=AugmentConfig(shading=0.1), batch_norm="learn",
+        distance_weight=3,
+    )  # fmt: skip
     first = train(disc_samples(2), config, spec=tiny_spec())
     assert first.recipe == config
     first.recipe.to_toml(tmp_path / "recipe.toml")

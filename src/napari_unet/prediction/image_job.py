@@ -26,7 +26,7 @@ from napari_unet.prediction.measurements import Table, measure
 from napari_unet.prediction.object_size import iter_find_object_size
 from napari_unet.prediction.outputs import check_target, digest, rois_path, same_recipe, source_beside
 from napari_unet.prediction.predict import iter_predict
-from napari_unet.prediction.view import select_channels, viewed
+from napari_unet.prediction.view import known_axes, select_channels, viewed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -174,8 +174,9 @@ class ImageJob:
     def _normalization(self) -> Normalization:
         """Measure the image once, for its object size and its labels."""
         spec = self._model.spec
-        seen = viewed(self.image.data, self._axes)
-        channels = select_channels(seen, spec, self._config.channels, are_colours="S" in self._axes)
+        axes = known_axes(self.image.data, self._axes)
+        seen = viewed(self.image.data, axes)
+        channels = select_channels(seen, spec, self._config.channels, are_colours="S" in axes)
         return measure_normalization(channels, spec.percentiles)
 
     def _sized(self, normalization: Normalization, stop: StopFlag | None) -> Generator[Event, None, PredictConfig]:
