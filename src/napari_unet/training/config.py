@@ -58,8 +58,8 @@ class TrainConfig(BaseModel):
     """How fast that weight falls off, in pixels (the paper's 5)."""
     distance_weight: float | None = Field(default=None, ge=0)
     """How much the distances to boundary and centre count beside the foreground, for models of objects that are decoded
-    by them: they tell objects apart, and are learned last. None: 8 where a model is trained further, 2 from scratch,
-    where the foreground has yet to be learned too (docs/training.md)."""
+    by them: they tell objects apart, and are learned last. None: 2, and 8 where a model is trained further that finds
+    less than half of the checked objects (docs/training.md)."""
     ema: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is kept. 0: off."""
     validation: float = Field(default=0.2, ge=0, le=0.5)

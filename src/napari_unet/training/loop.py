@@ -15,14 +15,14 @@ from napari_unet.errors import TrainingError
 from napari_unet.events import Event, Finishing, Score, StepDone
 from napari_unet.generators import drained
 from napari_unet.models import DecoderSpec, Model, ModelSpec
-from napari_unet.prediction import PredictConfig, StoppedError, decode, median_diameter, threads
+from napari_unet.prediction import PredictConfig, StoppedError, median_diameter, threads
 from napari_unet.training.config import TrainConfig
 from napari_unet.training.giving_back import give_back
 from napari_unet.training.resolving import resolved
 from napari_unet.training.run import Run
 from napari_unet.training.timing import remember_step_time
 from napari_unet.training.tuning import MAX_TUNED_VOXELS, tune_decoder
-from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired, compare, field_maps, matches, score_maps
+from napari_unet.training.validation import MIN_HELD_OUT_OBJECTS, Paired, compare, field_maps, score_maps
 from napari_unet.training.weights import take_weights
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from napari_unet.training.sampling import Field
 
 __all__ = ["Trained", "fine_tune", "iter_fine_tune", "iter_train", "train"]
-
-_ENOUGH_OBJECTS = 50
-"""To tell whether a model knows objects of a kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +216,10 @@ def _iter_run(
         exact = PredictConfig(device=config.device, precision="float32")
         seen = [*run.held_out, *run.fields]
         some = _first(seen, run)
-        is_known = base is None or base.spec.task != "instances" or _knows(base, some, exact, run)
-        result = _tuned(run.result(), some, run, exact, is_known) if config.tune_thresholds else run.result()
+        result = _tuned(run.result(), some, run, exact) if config.tune_thresholds else run.result()
         share = 0.0
         # nothing of a model that does not know such objects is needed to find them
-        if base is not None and (is_known or config.base_share != "auto"):
+        if base is not None and (run.is_known or config.base_share != "auto"):
             result, share = give_back(base, result, seen, config.base_share, exact, give_up=run.give_up)
         final = _scored(result, run, exact)
         # shown where nothing was held out: what it learned from is at least before and after
@@ -231,6 +227,7 @@ def _iter_run(
         paired = None
         if in_use is not None:
             paired = compare(in_use, result, fields, exact, held_out=bool(run.held_out), give_up=run.give_up)
+    recipe = config.model_copy(update=run.chosen)
     provenance = {
         **({"parent": result.spec.name, "base_share": share} if base else {}),
         "date": date.today().isoformat(),
@@ -238,14 +235,13 @@ def _iter_run(
         "fields": len(run.fields),
         "held_out_fields": len(run.held_out),
         "steps": sum(isinstance(event, StepDone) for event in run.history),
-        "config": config.model_dump(mode="json"),
+        "config": recipe.model_dump(mode="json"),
         **({"score": vars(final)} if final else {}),
     }
     diameter = _object_diameter(result.spec, samples, run.fields)
     spec = result.spec.model_copy(update={"provenance": provenance, "object_diameter_px": diameter})
     run.forget_checkpoint()
     model = Model(result.network.eval().requires_grad_(True), spec)
-    recipe = config.model_copy(update=run.chosen)
     return Trained(model, run.history, final, paired, run.stopped, recipe)
 
 
@@ -256,7 +252,7 @@ def _first(fields: Sequence[Field], run: Run) -> list[Field]:
     return list(fields[: max(1, int(np.searchsorted(sizes, left, "right")))])
 
 
-def _tuned(result: Model, fields: Sequence[Field], run: Run, exact: PredictConfig, is_known: bool) -> Model:
+def _tuned(result: Model, fields: Sequence[Field], run: Run, exact: PredictConfig) -> Model:
     """Return the model with the thresholds that suit what is checked, the held-out areas first.
 
     Between those that do as well, they stay as they are where the base model knows such objects. Where it does not, its
@@ -270,24 +266,10 @@ def _tuned(result: Model, fields: Sequence[Field], run: Run, exact: PredictConfi
         except StoppedError:
             break
     decoder = result.spec.decoder
-    if not is_known:
+    if not run.is_known:
         decoder = decoder.model_copy(update={"foreground_threshold": DecoderSpec().foreground_threshold})
     decoder = tune_decoder(maps, fields[: len(maps)], decoder, give_up=run.give_up)
     return Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
-
-
-def _knows(base: Model, fields: Sequence[Field], exact: PredictConfig, run: Run) -> bool:
-    """Tell whether a model finds the better half of the objects that are checked, looking at some of them."""
-    found: list[bool] = []
-    for one in fields:
-        try:
-            labels = decode(field_maps(base, one, exact, run.give_up), base.spec.decoder)
-        except StoppedError:
-            break
-        found += matches(one, labels, 0.5)[0].found.values()
-        if len(found) >= _ENOUGH_OBJECTS:
-            break
-    return not found or float(np.mean(found)) >= 0.5
 
 
 def _scored(result: Model, run: Run, exact: PredictConfig) -> Score | None:

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from napari_unet.prediction import PredictConfig
     from napari_unet.training.sampling import Field
 
-__all__ = ["find_mistakes"]
+__all__ = ["find_mistakes", "finds_most"]
 
 _MAX_VOXELS = 2_000_000
 """So many are looked at, about two seconds on two cores, so that training starts soon."""
+
+_ENOUGH_OBJECTS = 50
+"""To tell whether a model knows objects of a kind."""
 
 
 def find_mistakes(
@@ -55,10 +58,9 @@ def find_mistakes(
     for field in fields:
         wrong = np.zeros(field.checked.shape, bool)
         found.append(wrong)
-        boxes = ndi.find_objects(field.checked.astype(np.uint8))
-        if not boxes or seen >= _MAX_VOXELS:
+        around = _around_checked(field, margin)
+        if around is None or seen >= _MAX_VOXELS:
             continue
-        around = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(boxes[0], margin, strict=True))
         part = field.part(around)
         try:
             maps = field_maps(model, part, config, give_up)
@@ -69,6 +71,39 @@ def find_mistakes(
         labels = decode(maps, model.spec.decoder)
         wrong[around] = _wrong(part, labels, semantic=model.spec.task == "semantic")
     return found
+
+
+def finds_most(
+    model: Model, fields: Sequence[Field], config: PredictConfig, *, give_up: Callable[[], bool] | None = None
+) -> bool:
+    """Tell whether a model knows such objects: whether it finds half of those that are checked, looking at some.
+
+    Parameters are those of `find_mistakes`. Without checked objects, or time, it counts as one that does.
+    """
+    margin, seen = halo(model.network), 0
+    found: list[bool] = []
+    for field in fields:
+        around = _around_checked(field, margin)
+        if around is None:
+            continue
+        part = field.part(around)
+        try:
+            labels = decode(field_maps(model, part, config, give_up), model.spec.decoder)
+        except StoppedError:
+            break
+        found += match_objects(part.targets.objects, labels, checked=part.checked).found.values()
+        seen += part.checked.size
+        if len(found) >= _ENOUGH_OBJECTS or seen >= _MAX_VOXELS:
+            break
+    return not found or sum(found) >= len(found) / 2
+
+
+def _around_checked(field: Field, margin: Sequence[int]) -> tuple[slice, ...] | None:
+    """Return the box of what is checked and as much around it as the network sees; None where nothing is."""
+    boxes = ndi.find_objects(field.checked.astype(np.uint8))
+    if not boxes:
+        return None
+    return tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(boxes[0], margin, strict=True))
 
 
 def _wrong(field: Field, labels: NDArray[Any], *, semantic: bool) -> NDArray[np.bool_]:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from napari_unet.training.config import TrainConfig
     from napari_unet.training.sampling import Field
 
-__all__ = ["margin_of", "patch_size", "resolved"]
+__all__ = ["margin_of", "patch_size", "resolved", "with_distance_weight"]
 
 _EPOCHS = 250
 _SHADING = 0.25
-_DISTANCE_WEIGHT, _DISTANCE_WEIGHT_FROM_SCRATCH = 8.0, 2.0
+_DISTANCE_WEIGHT, _DISTANCE_WEIGHT_OF_NEW = 2.0, 8.0
 
 
 def margin_of(model: Model) -> tuple[int, ...]:
@@ -26,7 +26,7 @@ def margin_of(model: Model) -> tuple[int, ...]:
 
 
 def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainConfig:
-    """Return a recipe with what it leaves open filled in: batch, patch, epochs, batch norm, distance weight, shading.
+    """Return a recipe with what it leaves open filled in: batch, patch, epochs, batch norm and shading.
 
     For as many pixels, 60 steps of 4 patches of 128 x 128 taught a new kind of image five times better than 13 steps
     of 8 patches of 192 x 192 (docs/training.md).
@@ -39,11 +39,15 @@ def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainCo
         shading = _SHADING if model.spec.task == "instances" else 0.0
         augmentation = augmentation.model_copy(update={"shading": shading})
     batch_norm = config.batch_norm or ("keep" if fine_tuning and model.spec.task == "instances" else "learn")
-    weight = config.distance_weight
-    if weight is None:
-        weight = _DISTANCE_WEIGHT if fine_tuning else _DISTANCE_WEIGHT_FROM_SCRATCH
     filled = {"batch": batch, "patch": patch, "epochs": epochs, "augmentation": augmentation}
-    return config.model_copy(update={**filled, "batch_norm": batch_norm, "distance_weight": weight})
+    return config.model_copy(update={**filled, "batch_norm": batch_norm})
+
+
+def with_distance_weight(config: TrainConfig, *, is_known: bool) -> TrainConfig:
+    """Return a recipe with the weight of distances, by whether the model that is trained further knows such objects."""
+    if config.distance_weight is not None:
+        return config
+    return config.model_copy(update={"distance_weight": _DISTANCE_WEIGHT if is_known else _DISTANCE_WEIGHT_OF_NEW})
 
 
 def patch_size(model: Model, fields: Sequence[Field], config: TrainConfig) -> tuple[int, ...]:

@@ -18,7 +18,8 @@ from napari_unet.prediction import PredictConfig, pick_device, thread_count, thr
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from napari_unet.training.counting import object_count
-from napari_unet.training.mistakes import find_mistakes
+from napari_unet.training.mistakes import find_mistakes, finds_most
+from napari_unet.training.resolving import with_distance_weight
 from napari_unet.training.sampling import BACKGROUND_SHARE, PRESUMED_SHARE, make_fields
 from napari_unet.training.trainer import Trainer
 from napari_unet.training.trust import is_trusted
@@ -118,6 +119,7 @@ class Run:
         self._best = _Best()
         self.history: list[Event] = []
         self.stopped = False
+        self.is_known = True  # whether the model that is trained further knows such objects
         self._stopped_at = math.inf
         self._step_times: list[float] = []
 
@@ -139,7 +141,13 @@ class Run:
     def chosen(self) -> dict[str, Any]:
         """What was chosen for the settings that were left open."""
         trainer = self._trainer
-        return {"device": str(trainer.device), "precision": trainer.precision, "threads": trainer.threads}
+        weight = with_distance_weight(self._config, is_known=self.is_known).distance_weight
+        return {
+            "device": str(trainer.device),
+            "precision": trainer.precision,
+            "threads": trainer.threads,
+            "distance_weight": weight,
+        }
 
     def events(self) -> Iterator[Event]:
         """Train; yields what happens."""
@@ -191,16 +199,16 @@ class Run:
                 )
             )
             device = torch.device("cpu")
-        config = self._config
         mistakes: list[NDArray[np.bool_]] = []
-        if self._is_fine_tuning and config.favour_mistakes:
-            with threads(config.threads or thread_count()):
-                mistakes = find_mistakes(
-                    self._model,
-                    self.fields,
-                    PredictConfig(device=str(device), precision="float32"),
-                    give_up=self._hears_stop,
-                )
+        looking = PredictConfig(device=str(device), precision="float32")
+        with threads(self._config.threads or thread_count()):
+            if self._is_fine_tuning and self._config.favour_mistakes:
+                mistakes = find_mistakes(self._model, self.fields, looking, give_up=self._hears_stop)
+            if saved is not None:
+                self.is_known = saved[1].get("is_known", True)
+            elif self._is_fine_tuning and self.spec.task == "instances":
+                self.is_known = finds_most(self._model, self.fields, looking, give_up=self._hears_stop)
+        config = with_distance_weight(self._config, is_known=self.is_known)
         self._trainer = Trainer(
             self._model,
             self.fields,
@@ -295,6 +303,7 @@ class Run:
             "model": self.spec.name,
             "is_finished": is_finished,
             "config": self._config.model_dump(mode="json"),
+            "is_known": self.is_known,
         }
         try:
             write_checkpoint(self._path, self._of, tensors, state, self.history)
