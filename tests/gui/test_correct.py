@@ -208,9 +208,7 @@ def test_a_plane_that_is_complete_has_a_line_around_it(user):
     assert not user.status.any()
 
 
-@pytest.mark.parametrize("pixels", [64 * 64, 64 * 64 - 1])
-def test_the_outline_is_whole_where_the_image_is_small(user, monkeypatch, pixels):
-    monkeypatch.setattr("napari_unet.gui.outlining._THICKEST", ((pixels, 3),))
+def test_the_outline_is_whole_where_the_image_is_small(user):
     user.segment()
     user.use_tool("confirm")
     user.click((12, 12))
@@ -218,6 +216,6 @@ def test_the_outline_is_whole_where_the_image_is_small(user, monkeypatch, pixels
     assert outline.contour == 1
     user.viewer.scene.camera.zoom = 0.4
     user.until(lambda: not user.panel.workbench._outlining._timer.is_waiting)
-    assert outline.contour == (3 if pixels == 64 * 64 else 1), "in a large plane that costs too much"
+    assert outline.contour == 3
     user.viewer.scene.camera.zoom = 8
     user.until(lambda: outline.contour == 1)

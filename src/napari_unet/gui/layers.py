@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
+from napari_unet.gui.outline_layer import OutlineLayer
 from napari_unet.images import label_axes
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ def label_shape(layer: Image, axes: str) -> tuple[int, ...]:
     return tuple(n for letter, n in zip(axes, layer.data.shape, strict=True) if letter in label_axes(axes))
 
 
-def make_labels(image: Image, axes: str, name: str, data: NDArray[Any]) -> Labels:
+def make_labels(image: Image, axes: str, name: str, data: NDArray[Any], kind: type[Labels] = Labels) -> Labels:
     """Return a labels layer that lies on the image."""
     kept = [place for place, letter in enumerate(axes) if letter not in "CS"]
     transform = [place for place in kept if place < image.ndim]
-    layer = Labels(
+    layer = kind(
         data,
         name=name,
         opacity=0.5,
@@ -111,7 +112,7 @@ def make_overlay(labels: Labels, data: NDArray[Any], name: str, *, outline_of_st
     outline_of_status : bool
         Green for checked, orange for ignored; else the colours of the labels.
     """
-    layer = Labels(data, name=name, opacity=0.9, **place_of(labels))
+    layer = OutlineLayer(data, name=name, opacity=0.9, **place_of(labels))
     if outline_of_status:
         layer.colormap = DirectLabelColormap(color_dict=_STATUS_COLORS)
     layer.contour = 1 if outline_of_status else 2
@@ -134,7 +135,7 @@ def make_outlines(image: Image, axes: str, box: Box, labels: NDArray[Any], name:
     name : str
     color : str
     """
-    layer = make_labels(image, axes, name, labels)
+    layer = make_labels(image, axes, name, labels, OutlineLayer)
     layer.translate = corner_of(layer, box)
     layer.colormap = DirectLabelColormap(color_dict={None: color, 0: "transparent"})
     layer.contour = 2

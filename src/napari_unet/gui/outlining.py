@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, prod
+from math import ceil
 from typing import TYPE_CHECKING
 
 from napari_unet.gui.object_document import ObjectDocument
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["Outlining"]
 
 _REST_MS = 300
-_THICKEST = ((2**21, 3), (2**22, 2))
-"""Pixels of a plane up to which a line may be so thick: napari works it out for all of the plane, at each slice."""
+_THICKEST = 32
+"""Pixels of the image: zoomed out so far, an object is a dot."""
 
 
 class Outlining:
-    """Keeps the outlines at least a pixel of the screen thick, where that does not cost too much.
+    """Keeps the outlines at least a pixel of the screen thick.
 
     Parameters
     ----------
@@ -46,10 +46,8 @@ class Outlining:
         document = self._workbench.document
         if not isinstance(document, ObjectDocument):
             return
-        pixels = prod(document.shape[-2:])
-        most = next((thickness for limit, thickness in _THICKEST if pixels <= limit), 1)
         for layer in document.outlines:
             on_screen = float(self._camera.zoom) * min(layer.scale[-2:])
-            thickness = min(most, ceil(1 / max(on_screen, 1e-6)))
+            thickness = min(_THICKEST, ceil(1 / max(on_screen, 1e-6)))
             if layer.contour != thickness:
                 layer.contour = thickness
