@@ -40,6 +40,18 @@ def strip(user):
     return user.panel.findChild(QLabel, "place").text()
 
 
+def test_a_folder_has_one_model(start, discs, tmp_path):
+    for number, image in enumerate((discs().max() - discs(), discs())):
+        tifffile.imwrite(tmp_path / f"img_{number}.tif", image)
+    user = start()
+    drop(user, tmp_path)
+    segmented(user)
+    assert user.session.model == "nuclei-stained"
+    assert user.labels.max() == 5
+    user.press("next_image")
+    assert user.session.model == "nuclei-stained"
+
+
 def test_walking_through_a_folder(start, folder):
     user = start()
     drop(user, folder)

@@ -64,6 +64,7 @@ def test_labels_lie_on_an_image_that_is_turned(start, discs):
 
 def test_a_model_that_takes_the_background_for_objects_is_told(start, discs):
     user = start(discs().max() - discs())
+    user.choose("model", "nuclei")
     user.segment()
     assert user.says.startswith("1 object. They cover most of the image: 'nuclei' may not know such images.")
     assert user.session.problem

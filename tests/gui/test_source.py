@@ -159,6 +159,25 @@ def test_the_model_chooser_lists_the_library(user, library, make_model, tmp_path
     assert user.session.model == "nuclei"
 
 
+def test_the_model_follows_the_ground_of_the_image_until_the_user_chooses(user, discs):
+    dark = np.stack([(discs().max() - discs()) // 8] * 3, -1).astype(np.uint8)
+    user.viewer.add_image(dark, rgb=True, name="tissue")
+    assert user.session.model == user.combo("model").currentText() == "nuclei-stained"
+    assert (
+        user.says
+        == "Dark on bright ground: 'nuclei-stained' is chosen. Press Segment to find nuclei, or draw them yourself."
+    )
+    user.choose("image", "img")
+    assert user.session.model == user.combo("model").currentText() == "nuclei"
+    assert user.says.startswith("Press Segment")
+    user.choose("image", "tissue")
+    user.choose("model", "nuclei")
+    user.choose("image", "img")
+    user.choose("image", "tissue")
+    assert user.session.model == user.combo("model").currentText() == "nuclei"
+    assert user.says.startswith("Press Segment")
+
+
 def test_a_damaged_model_file(user, library):
     (library / "nuclei-stained.safetensors").write_bytes((library / "nuclei.safetensors").read_bytes()[:-1000])
     user.panel.source.show_models()

@@ -23,14 +23,12 @@ from napari_unet.gui.tones import set_tone, tones_on
 from napari_unet.gui.train_panel import TrainPanel
 from napari_unet.gui.widgets import wrapped_label
 from napari_unet.gui.workbench import Workbench
-from napari_unet.models import list_models
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["UNetPanel"]
 
-_DEFAULT_MODEL = "nuclei"
 _WIDTH = 330
 
 
@@ -69,9 +67,10 @@ class UNetPanel(QWidget):
         self._layers.events.removing.connect(self._before_a_layer_goes)
         self.session.events.message.connect(self._show_message)
         self.session.events.problem.connect(self._show_message)
-        models = list_models()
-        if models:
-            self.workbench.choosing.choose(_DEFAULT_MODEL if _DEFAULT_MODEL in models else next(iter(models)))
+        self.workbench.choosing.suit()
+        self.workbench.documents.find()
+        if not self.session.problem:
+            self.workbench.say_next()
         self._show_message()
 
     def event(self, event: Any) -> bool:

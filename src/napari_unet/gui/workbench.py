@@ -136,6 +136,7 @@ class Workbench:
             self.session.axes = origin_of(self.image).axes
             self.problem = misplaced(self.session.axes)
             self.sizing.follow(self.image)
+            self.choosing.suit()
         self.documents.find()
         if before is not None and self.image is not None and before is not self.image:
             self._show_instead(before, self.image)
@@ -220,7 +221,8 @@ class Workbench:
         elif self.model is None:
             self.session.say(ask_for_truth(self.spec))
         elif not self.session.segmented:
-            self.session.say(f"Press Segment to find {plural_kind(self.model.spec)}, or draw them yourself.")
+            what = f"Press Segment to find {plural_kind(self.model.spec)}, or draw them yourself."
+            self.session.say(f"{self.choosing.why} {what}".strip())
         else:
             self.session.say("Correct what is wrong, confirm what is right, then press Train.")
 

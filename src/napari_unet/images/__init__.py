@@ -13,6 +13,7 @@ from napari_unet.images.axes import (
     to_canonical,
 )
 from napari_unet.images.colours import fit_colours
+from napari_unet.images.ground import has_bright_ground
 from napari_unet.images.io import (
     IMAGE_SUFFIXES,
     full_stem,
@@ -47,6 +48,7 @@ __all__ = [
     "from_canonical",
     "full_stem",
     "guess_axes",
+    "has_bright_ground",
     "image_files",
     "image_stem",
     "is_named_as_labels",
