@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.errors import UNetError
 from napari_unet.gui.hints import ask_for_truth
 from napari_unet.gui.session import Tool
-from napari_unet.images import has_bright_ground, to_canonical
 from napari_unet.models import ModelSpec, NetworkSpec, list_models, load_model, named_classes
 from napari_unet.prediction import PredictConfig
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from napari_unet.models import Model
 
 __all__ = ["Choosing"]
-
-_DEFAULT, _OF_BRIGHT_GROUND = "nuclei", "nuclei-stained"
 
 
 class Choosing:
@@ -33,8 +30,8 @@ class Choosing:
     ----------
     model : Model or None
         The model in use; None for a new one that is not trained yet.
-    why : str
-        Why another model than usual is in use that the user has not chosen, as a sentence; empty where there is none.
+    is_users : bool
+        Whether the user has chosen it, or taught it: it stays.
     """
 
     def __init__(self, workbench: Workbench) -> None:
@@ -42,45 +39,16 @@ class Choosing:
         self._session = workbench.session
         self.model: Model | None = None
         self._draft: ModelSpec | None = None
-        self._is_users = False
-        self.why = ""
+        self.is_users = False
 
-    def suit(self) -> None:
-        """Take up the shipped model that suits the image, as long as the user has chosen none.
-
-        `nuclei` takes the ground of stained tissue and bright field for objects.
-        """
-        models = list_models()
-        if self._is_users or not models:
-            return
-        fitting = _OF_BRIGHT_GROUND if self._is_on_bright_ground() else _DEFAULT
-        name = next((one for one in (fitting, _DEFAULT) if one in models), next(iter(models)))
-        self.why = f"Dark on bright ground: {name!r} is chosen." if name == _OF_BRIGHT_GROUND else ""
-        if name == self._session.model and self.spec is not None:
-            return
-        try:
-            model = load_model(name)
-        except UNetError as error:
-            self._session.say(str(error), problem=True)
-            return
+    def propose(self, model: Model, name: str) -> None:
+        """Use a model that the user has not chosen."""
         self._workbench.sizing.forget_found(checked=False)
         self._take(model, name)
 
-    def _is_on_bright_ground(self) -> bool:
-        image, axes = self._workbench.image, self._session.axes
-        if image is None or not axes or self._workbench.problem is not None:
-            return False
-        spec = self.spec
-        pixels, letters = (self._workbench.inputs.pixels(spec) if spec is not None else None) or (image.data, axes)
-        return has_bright_ground(to_canonical(pixels, letters))
-
-    def keep(self) -> None:
-        """Stay with the model in use, whatever image comes next."""
-        self._is_users = True
-
     def choose(self, name: str) -> None:
         """Use the model of that name."""
-        self._is_users = True
+        self.is_users = True
         if name == self._session.model and self.spec is not None:
             return
         self._workbench.sizing.forget_found(checked=False)  # another model may find other objects
@@ -91,7 +59,7 @@ class Choosing:
 
     def use(self, model: Model, name: str | None = None) -> None:
         """Use a model that is loaded already."""
-        self._is_users, self.why = True, ""
+        self.is_users = True
         self._workbench.correcting.put_tool_away()
         self._take(model, name or model.spec.name)
         self._workbench.documents.find()
@@ -155,7 +123,7 @@ class Choosing:
     def _begin(
         self, name: str, task: str, classes: tuple[str, ...], spatial_dims: int, channels: tuple[str, ...]
     ) -> None:
-        self._is_users, self.why = True, ""
+        self.is_users = True
         self._workbench.correcting.put_tool_away()
         self._workbench.tuning.forget()
         self._draft = ModelSpec.model_validate(

@@ -67,7 +67,7 @@ class UNetPanel(QWidget):
         self._layers.events.removing.connect(self._before_a_layer_goes)
         self.session.events.message.connect(self._show_message)
         self.session.events.problem.connect(self._show_message)
-        self.workbench.choosing.suit()
+        self.workbench.suiting.suit()
         self.workbench.documents.find()
         if not self.session.problem:
             self.workbench.say_next()

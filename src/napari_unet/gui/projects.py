@@ -113,7 +113,6 @@ class Projects:
         if not opened:
             return False
         self._remember(project, image)
-        bench.choosing.keep()  # one model for a folder
         is_new = bench.document is None and not bench.documents.has_corrections()
         if is_new and bench.problem is None and bench.model is not None:
             self._segment(image)

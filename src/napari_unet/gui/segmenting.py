@@ -97,6 +97,9 @@ class Segmenting:
             except UNetError as error:
                 session.say(str(error), problem=True)
                 return
+        if bench.suiting.is_open:
+            bench.suiting.find(then=lambda: self.segment(scope, then))
+            return
         document = bench.documents.ensure(restores=True)
         if document is None:
             return
@@ -317,9 +320,12 @@ class Segmenting:
         elif isinstance(document, ObjectDocument):
             count = document.object_count((slice(None),) * document.labels.ndim)
             is_whole = isinstance(labels, np.ndarray) and labels.shape[-2:] == document.shape[-2:]
-            doubts = doubt(labels, spec) if is_whole and not session.checked else ""
+            bench = self._workbench
+            doubts = (
+                (bench.suiting.advice() or (doubt(labels, spec) if is_whole else "")) if not session.checked else ""
+            )
             next_step = doubts or "Correct what is wrong, confirm what is right, then press Train."
-            parts = (f"{how_many(count)}.", self._workbench.sizing.tell_found(spec), next_step)
+            parts = (f"{how_many(count)}.", bench.suiting.news(), bench.sizing.tell_found(spec), next_step)
             found = " ".join(filter(None, parts)) + blended
             knows_size = spec.object_diameter_px is not None
             nothing = "Check the object size, or press Try models." if knows_size else ask_for_truth(spec)

@@ -28,6 +28,7 @@ from napari_unet.gui.projects import Projects
 from napari_unet.gui.results import Results
 from napari_unet.gui.segmenting import Segmenting
 from napari_unet.gui.sizing import Sizing
+from napari_unet.gui.suiting import Suiting
 from napari_unet.gui.trying import Trying
 from napari_unet.gui.tuning import Tuning
 from napari_unet.gui.versions import Versions
@@ -83,6 +84,7 @@ class Workbench:
     problem : str or None
         Why the image cannot be used as it is, and what to do.
     sizing : Sizing
+    suiting : Suiting
     trying : Trying
     """
 
@@ -109,6 +111,7 @@ class Workbench:
         self.inputs = Inputs(self)
         self.importing = Importing(self)
         self.sizing = Sizing(self)
+        self.suiting = Suiting(self)
         self.trying = Trying(self)
         self.shelf = Shelf(viewer)
         self.documents = Documents(self)
@@ -136,7 +139,7 @@ class Workbench:
             self.session.axes = origin_of(self.image).axes
             self.problem = misplaced(self.session.axes)
             self.sizing.follow(self.image)
-            self.choosing.suit()
+            self.suiting.suit()
         self.documents.find()
         if before is not None and self.image is not None and before is not self.image:
             self._show_instead(before, self.image)
@@ -222,7 +225,7 @@ class Workbench:
             self.session.say(ask_for_truth(self.spec))
         elif not self.session.segmented:
             what = f"Press Segment to find {plural_kind(self.model.spec)}, or draw them yourself."
-            self.session.say(f"{self.choosing.why} {what}".strip())
+            self.session.say(f"{self.suiting.why} {what}".strip())
         else:
             self.session.say("Correct what is wrong, confirm what is right, then press Train.")
 
@@ -248,5 +251,13 @@ class Workbench:
 
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
-        for room in (self.learning, self.sizing, self.trying, self.tuning, self.correcting, self.documents):
+        for room in (
+            self.learning,
+            self.sizing,
+            self.suiting,
+            self.trying,
+            self.tuning,
+            self.correcting,
+            self.documents,
+        ):
             room.forget_layer(layer)

@@ -131,7 +131,8 @@ def file_hash(path: str | Path) -> str:
 
 def model_hash(model: Model) -> str:
     """Return a SHA-256 of all that decides which labels a model makes: weights and spec without name and history."""
-    found = hashlib.sha256(model.spec.model_dump_json(exclude={"name", "provenance", "classes"}).encode())
+    aside = {"name", "provenance", "classes", "usual_sureness"}
+    found = hashlib.sha256(model.spec.model_dump_json(exclude=aside).encode())
     for name, tensor in sorted(model.network.state_dict().items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

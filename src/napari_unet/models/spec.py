@@ -125,6 +125,9 @@ class ModelSpec(_Frozen):
     """Names of the input channels."""
     object_diameter_px: float | None = Field(default=None, gt=0)
     """Median diameter of the objects it was trained on, in pixels."""
+    usual_sureness: float | None = Field(default=None, gt=0.6, le=1)
+    """Mean peak of the last distance map over the objects of images like those it learned from, which it has not seen.
+    Where a model is much less sure, it does not know such images. None: not known."""
     percentiles: tuple[float, float] = (1.0, 99.8)
     """Intensity percentiles of an image that become 0 and 1. The larger one first: objects are darker than the ground,
     and the network sees them bright (`inverted`)."""

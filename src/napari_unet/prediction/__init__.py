@@ -22,6 +22,7 @@ from napari_unet.prediction.object_size import (
     diameter,
     find_object_size,
     iter_find_object_size,
+    iter_surest_look,
     median_diameter,
 )
 from napari_unet.prediction.outputs import label_paths, rois_path, rois_paths
@@ -29,6 +30,7 @@ from napari_unet.prediction.predict import Prediction, activate, iter_predict, p
 from napari_unet.prediction.resuming import InMemory, finished_part
 from napari_unet.prediction.runner import tiled_forward
 from napari_unet.prediction.stopping import StoppedError
+from napari_unet.prediction.suiting import Suited, is_strange, iter_find_model
 from napari_unet.prediction.view import select_channels
 from napari_unet.prediction.workspace import free_memory_of_host
 
@@ -45,6 +47,7 @@ __all__ = [
     "PredictConfig",
     "Prediction",
     "StoppedError",
+    "Suited",
     "Table",
     "activate",
     "available_devices",
@@ -58,9 +61,12 @@ __all__ = [
     "has_bfloat16",
     "hole_sizes",
     "is_out_of_memory",
+    "is_strange",
+    "iter_find_model",
     "iter_find_object_size",
     "iter_predict",
     "iter_segment_files",
+    "iter_surest_look",
     "label_paths",
     "link",
     "measure",

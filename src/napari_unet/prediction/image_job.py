@@ -23,9 +23,10 @@ from napari_unet.images import (
 )
 from napari_unet.prediction.inputs import at_level, axes_of, for_image, identity_of
 from napari_unet.prediction.measurements import Table, measure
-from napari_unet.prediction.object_size import iter_find_object_size
+from napari_unet.prediction.object_size import iter_surest_look
 from napari_unet.prediction.outputs import check_target, digest, rois_path, same_recipe, source_beside
 from napari_unet.prediction.predict import iter_predict
+from napari_unet.prediction.suiting import is_strange
 from napari_unet.prediction.view import known_axes, select_channels, viewed
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class ImageJob:
         self._checked = corrections.of(self.image, self._axes) if corrections is not None else None
         self._corrections = corrections
         self._finds_size = batch.find_size and self._config.object_diameter_px is None and model.spec.knows_size
+        self._is_strange = False
         self._recipe = {
             "weights": weights,
             "settings": self._config.model_dump(mode="json", exclude=_NO_MATTER),
@@ -183,7 +185,7 @@ class ImageJob:
         """Return the settings with the object size of this image, found where it is to be found."""
         if not self._finds_size:
             return self._config
-        size = yield from iter_find_object_size(
+        look = yield from iter_surest_look(
             self.image.data,
             self._model,
             axes=self._axes,
@@ -191,6 +193,8 @@ class ImageJob:
             config=self._config,
             stop=stop,
         )
+        self._is_strange = is_strange(self._model.spec, look)
+        size = None if look is None else look.object_size(self._model.spec)
         return self._config.model_copy(update={"object_diameter_px": size})
 
     def _tell_size(self, size: float | None) -> list[str]:
@@ -221,6 +225,11 @@ class ImageJob:
             return [f"{name} has one value everywhere: there is nothing to see. Check the file and the channel."]
         if not found and self._model.spec.task == "instances":
             return [f"{name}: No objects. Check the object size, or try another model."]
+        if self._is_strange:
+            return [
+                f"{name}: {self._model.spec.name!r} is less sure of these objects than of those it knows. Look at the "
+                "labels; try another model with -m, or correct some objects in napari and train."
+            ]
         return []
 
     def _measured(self, labels: Any, axes: str) -> Table:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.models import Model
+    from napari_unet.models import Model, ModelSpec
 
-__all__ = ["diameter", "find_object_size", "iter_find_object_size", "median_diameter"]
+__all__ = ["Look", "diameter", "find_object_size", "iter_find_object_size", "iter_surest_look", "median_diameter"]
 
 _MAX_OBJECTS = 500
 _LONGER = 1.25
@@ -102,6 +102,26 @@ def iter_find_object_size(
     stop: StopFlag | None = None,
 ) -> Generator[Notice, None, float | None]:
     """Find the object size step by step: as `find_object_size`, yielding what the device has to say."""
+    look = yield from iter_surest_look(
+        image, model, axes=axes, at=at, normalization=normalization, config=config, stop=stop
+    )
+    return None if look is None else look.object_size(model.spec)
+
+
+def iter_surest_look(
+    image: Any,
+    model: Model,
+    *,
+    axes: str | None = None,
+    at: Mapping[str, int] | None = None,
+    normalization: Normalization | None = None,
+    config: PredictConfig | None = None,
+    stop: StopFlag | None = None,
+) -> Generator[Notice, None, Look | None]:
+    """Look at a window at several scales, step by step; return what the model finds where it is surest.
+
+    Arguments as for `find_object_size`. None where it finds nothing credible, or does not know a size.
+    """
     spec = model.spec
     known = spec.object_diameter_px
     if not spec.knows_size or known is None:
@@ -110,7 +130,7 @@ def iter_find_object_size(
     axes = known_axes(image, axes)
     canonical = select_channels(viewed(image, axes), spec, config.channels, are_colours="S" in axes)
     normalization = normalization or measure_normalization(canonical, spec.percentiles)
-    seen: list[_Look] = []
+    seen: list[Look] = []
     for scale in (*_SCALES, _LARGER):
         if scale == _LARGER and any(one.scale == 1 and one.diameter >= _CREDIBLE[0] * known for one in seen):
             break
@@ -118,25 +138,36 @@ def iter_find_object_size(
         if pixels is not None:
             look = yield from _look(pixels, model, scale, config, stop)
             seen.extend([look] if look is not None else [])
-    size = _surest(seen, known)
-    return None if size is None or _AT_HOME[0] <= size / known <= _AT_HOME[1] else size
+    credible = [one for one in seen if _CREDIBLE[0] <= one.diameter / known <= _CREDIBLE[1]]
+    return max(credible, key=lambda one: one.sureness, default=None)
 
 
-class _Look(NamedTuple):
-    """What the model finds at one scale."""
+class Look(NamedTuple):
+    """What a model finds in a window at one scale.
+
+    Attributes
+    ----------
+    scale : float
+    diameter : float
+        Median of the objects, on the grid that the network sees.
+    sureness : float
+        Mean over the objects of the peak of the last map.
+    objects : int
+    covered : float
+        Share of the window that lies in objects.
+    """
 
     scale: float
     diameter: float
-    """Median of the objects, on the grid that the network sees."""
     sureness: float
-    """Mean over the objects of the peak of the last map."""
+    objects: int
+    covered: float
 
-
-def _surest(seen: list[_Look], known: float) -> float | None:
-    """Return the diameter, in whole pixels of the image, at the scale where the model is surest; None if at none."""
-    credible = [one for one in seen if _CREDIBLE[0] <= one.diameter / known <= _CREDIBLE[1]]
-    best = max(credible, key=lambda one: one.sureness, default=None)
-    return None if best is None else float(np.clip(round(best.diameter / best.scale), 2, 2000))
+    def object_size(self, spec: ModelSpec) -> float | None:
+        """Return the diameter in whole pixels of the image; None where it is about the one that the model knows."""
+        size = float(np.clip(round(self.diameter / self.scale), 2, 2000))
+        known = spec.object_diameter_px
+        return None if known is None or _AT_HOME[0] <= size / known <= _AT_HOME[1] else size
 
 
 def _window(
@@ -162,7 +193,7 @@ def _window(
 
 def _look(
     pixels: NDArray[np.float32], model: Model, scale: float, config: PredictConfig, stop: StopFlag | None
-) -> Generator[Notice, None, _Look | None]:
+) -> Generator[Notice, None, Look | None]:
     """Let the model find objects in a window at a scale; None where it finds too few."""
     channels = len(pixels)
     steps = Steps(
@@ -185,7 +216,8 @@ def _look(
     typical = median_diameter(labels)
     if len(ids) < _FEWEST or typical is None:
         return None
-    return _Look(scale, typical, float(np.mean(ndi.maximum(maps[-1], labels, ids))))
+    sureness = float(np.mean(ndi.maximum(maps[-1], labels, ids)))
+    return Look(scale, typical, sureness, len(ids), np.count_nonzero(labels) / labels.size)
 
 
 def median_diameter(labels: NDArray[Any]) -> float | None:

@@ -239,7 +239,8 @@ def _iter_run(
         **({"score": vars(final)} if final else {}),
     }
     diameter = _object_diameter(result.spec, samples, run.fields)
-    spec = result.spec.model_copy(update={"provenance": provenance, "object_diameter_px": diameter})
+    now = {"provenance": provenance, "object_diameter_px": diameter, "usual_sureness": None}
+    spec = result.spec.model_copy(update=now)
     run.forget_checkpoint()
     model = Model(result.network.eval().requires_grad_(True), spec)
     return Trained(model, run.history, final, paired, run.stopped, recipe)

@@ -1,0 +1,99 @@
+"""Which of several models knows the objects of an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_unet.prediction.object_size import iter_surest_look
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+    from threading import Event as StopFlag
+
+    from napari_unet.events import Notice
+    from napari_unet.models import Model, ModelSpec
+    from napari_unet.prediction.config import PredictConfig
+    from napari_unet.prediction.object_size import Look
+
+__all__ = ["Suited", "is_strange", "iter_find_model"]
+
+_BY_CHANCE = 0.6
+"""How sure models are of what they take for objects in noise and clutter, about."""
+_AT_HOME = 0.7
+"""Share of the usual sureness, beyond that by chance, from which on a model knows an image; `benchmarks/suiting.py`
+shows how well that parts what is known from what is not."""
+_FEWEST = 5
+"""Objects that another model must find to be taken: two or three are chance."""
+_MOST_COVERED = 0.8
+"""Share of a window beyond which what it finds is the ground."""
+
+
+class Suited(NamedTuple):
+    """Which model suits an image.
+
+    Attributes
+    ----------
+    model : Model
+    object_size : float or None
+        As from `find_object_size`.
+    is_known : bool
+        False where no model is about as sure as usual: the first is what is left.
+    """
+
+    model: Model
+    object_size: float | None
+    is_known: bool
+
+
+def is_strange(spec: ModelSpec, look: Look | None) -> bool:
+    """Return whether a model is much less sure of what it finds than in images that it knows."""
+    return _familiarity(spec, look) < _AT_HOME
+
+
+def iter_find_model(
+    image: Any,
+    models: Iterable[Model],
+    *,
+    axes: str | None = None,
+    at: Mapping[str, int] | None = None,
+    config: PredictConfig | None = None,
+    stop: StopFlag | None = None,
+) -> Generator[Notice, None, Suited]:
+    """Return the first model where it knows the image, else the one that is surest, measured by what is usual for it.
+
+    Each looks at a window at several scales, as for `find_object_size`; the others only where the first is at a loss.
+
+    Parameters
+    ----------
+    image : array
+        As for `predict`.
+    models : iterable of Model
+        One at least; the first is preferred. Those of which it is not known how sure they usually are do not compete.
+    axes, at, config, stop
+        As for `iter_find_object_size`.
+    """
+    first: Suited | None = None
+    best, most = None, _AT_HOME
+    for model in models:
+        look = yield from iter_surest_look(image, model, axes=axes, at=at, config=config, stop=stop)
+        here = Suited(model, None if look is None else look.object_size(model.spec), True)
+        if first is None:
+            first = here._replace(is_known=not is_strange(model.spec, look))
+            if first.is_known:
+                return first
+            continue
+        if look is None or look.objects < _FEWEST or look.covered > _MOST_COVERED:
+            continue
+        familiarity = _familiarity(model.spec, look)
+        if model.spec.usual_sureness is not None and familiarity >= most:
+            best, most = here, familiarity
+    if first is None:
+        raise ValueError("there is no model to choose from")
+    return best or first
+
+
+def _familiarity(spec: ModelSpec, look: Look | None) -> float:
+    """Return how sure a model is, from 0 (by chance) to 1 (as usual); 1 where it is not known what is usual."""
+    if spec.usual_sureness is None:
+        return 1.0
+    return 0.0 if look is None else (look.sureness - _BY_CHANCE) / (spec.usual_sureness - _BY_CHANCE)

@@ -1,0 +1,98 @@
+"""Which model is taken for an image, and whether it is told that none knows such images."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_unet import Model, PredictConfig, Trained, inverted, load_model
+from napari_unet.errors import PredictionError
+from napari_unet.generators import drained
+from napari_unet.models import list_models
+from napari_unet.prediction import is_strange, iter_find_model, iter_surest_look
+from napari_unet.samples import load_sample, sample_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ON_CPU = PredictConfig(device="cpu", precision="float32")
+
+
+def stamped(model: Model, usual_sureness: float | None) -> Model:
+    """Return a model of which it is known how sure it usually is."""
+    return Model(model.network, model.spec.model_copy(update={"usual_sureness": usual_sureness}))
+
+
+@pytest.fixture
+def known(disc_training: Trained, discs: Callable[..., Any]) -> Model:
+    """Return a model of bright discs that knows how sure it is of them."""
+    look = drained(iter_surest_look(discs((128, 128), 5, seed=5)[0], disc_training.model, config=ON_CPU))
+    assert look is not None
+    assert look.objects > 10
+    assert 0.1 < look.covered < 0.5
+    return stamped(disc_training.model, look.sureness)
+
+
+def choose(image: Any, *models: Model) -> Any:
+    return drained(iter_find_model(image, models, axes="YX", config=ON_CPU))
+
+
+def test_the_first_model_is_taken_where_it_knows_the_image(known: Model, discs: Callable[..., Any]) -> None:
+    def models() -> Iterator[Model]:
+        yield known
+        pytest.fail("nobody asks for another")
+
+    for radius in (5, 20):
+        image, _ = discs((256, 256), radius, count=20)
+        suited = drained(iter_find_model(image, models(), axes="YX", config=ON_CPU))
+        assert suited.model is known
+        assert suited.is_known
+        assert suited.object_size == (None if radius == 5 else pytest.approx(40, rel=0.15))
+
+
+def test_another_is_taken_where_it_knows_the_image_and_the_first_does_not(
+    known: Model, discs: Callable[..., Any]
+) -> None:
+    bright = discs((160, 160), 5, count=9)[0].astype(int)
+    dark = inverted(known)
+    assert choose(3000 - bright, known, dark).model is dark
+    assert choose(bright, dark, known).model is known
+    # one that cannot tell how sure it usually is does not compete
+    suited = choose(3000 - bright, known, stamped(dark, None))
+    assert suited.model is known
+    assert not suited.is_known
+    # but is taken where it comes first
+    suited = choose(bright, stamped(dark, None), known)
+    assert suited.model.spec.usual_sureness is None
+    assert suited.is_known
+
+
+def test_it_is_told_where_no_model_knows_the_image(known: Model) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, (96, 96))
+    for image in (noise, np.zeros((64, 64)), np.ones((1, 1))):
+        suited = choose(image, known, inverted(known))
+        assert suited.model is known
+        assert not suited.is_known
+        assert is_strange(known.spec, drained(iter_surest_look(image, known, axes="YX", config=ON_CPU)))
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_the_models_that_come_along_know_what_they_are_for(name: str) -> None:
+    sample = load_sample(name)
+    shipped = [load_model(one) for one in ("nuclei", *(one for one in list_models() if one != "nuclei"))]
+    assert len(shipped) > 2
+    assert all(one.spec.usual_sureness is not None for one in shipped)
+    for order in (shipped, shipped[::-1]):
+        suited = drained(iter_find_model(sample.image, order, axes=sample.axes, config=ON_CPU))
+        assert suited.model.spec.name == "nuclei"
+        assert suited.is_known
+
+
+def test_it_can_be_stopped(known: Model, discs: Callable[..., Any]) -> None:
+    stop = Event()
+    stop.set()
+    with pytest.raises(PredictionError):
+        drained(iter_find_model(discs((64, 64), 5)[0], [known], config=ON_CPU, stop=stop))
