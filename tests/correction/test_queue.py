@@ -100,6 +100,12 @@ def test_counts_and_the_sentence():
     assert are_we_done(decided, corrected) == "corrected per 100 checked: 40 -> 18 -> 6"
     assert are_we_done(decided, {1}).endswith("-> 0. Good enough? Segment the folder.")
     assert are_we_done(decided[:19], corrected) == ""
+    assert (
+        are_we_done(range(1, 501), {150})
+        == "corrected per 100 checked: 0 -> 1 -> 0 -> 0 -> 0. Good enough? Segment the folder."
+    )
+    many = are_we_done(range(1, 4200), {*range(31), *range(4000, 4050)})
+    assert many.startswith("corrected per 100 checked: 30 -> ... -> 1 -> 49 -> 0. Good")
     assert are_we_done(decided[:110], corrected) == "corrected per 100 checked: 40"
 
 

@@ -32,6 +32,7 @@ _MIRRORED = 4.0
 """How much disagreement with the mirrored image weighs: best of 1, 2, 4, 8 on held-out nuclei."""
 
 _PER = 100
+_MOST_TOLD = 5
 _GOOD_ENOUGH = 5
 
 
@@ -117,12 +118,14 @@ def are_we_done(decided: Sequence[int], corrected: set[int]) -> str:
     Returns
     -------
     str
-        Such as ``corrected per 100 checked: 40 -> 18 -> 6``; empty before the first 20.
+        Such as ``corrected per 100 checked: 40 -> 18 -> 6``; empty before the first 20. Of many hundreds the first and
+        the last three.
     """
     rates = _rates(decided, corrected)
     if not rates:
         return ""
-    sentence = f"corrected per 100 checked: {' -> '.join(map(str, rates))}"
+    told = [str(rates[0]), "...", *map(str, rates[-3:])] if len(rates) > _MOST_TOLD else map(str, rates)
+    sentence = f"corrected per 100 checked: {' -> '.join(told)}"
     return f"{sentence}. Good enough? Segment the folder." if rates[-1] < _GOOD_ENOUGH else sentence
 
 
