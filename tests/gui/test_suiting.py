@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import pytest
 import tifffile
 import torch
 
 from napari_unet import Model, save_model
-
-if TYPE_CHECKING:
-    import numpy as np
 
 STRANGE = "No model that comes along is sure of such images."
 
@@ -92,6 +88,19 @@ def test_a_look_can_be_cancelled(start, discs, two_models):
     assert user.session.model == "nuclei"
     user.segment()
     assert user.session.model == "dim"
+
+
+def test_the_brush_is_as_wide_as_suits_the_objects(start, discs, two_models):
+    user = start(np.tile(discs(), (32, 32)), zoom=False)
+    user.press("tool_draw")
+    brush = user.document.editable
+    assert brush.brush_size == 3, "a quarter of 12 px"
+    user.session.object_size = 60.0
+    user.press("tool_background")
+    assert brush.brush_size == 15
+    brush.brush_size = 7
+    user.press("tool_draw")
+    assert brush.brush_size == 7, "the user has set it"
 
 
 def test_a_folder_keeps_the_model_that_was_found(start, discs, two_models, tmp_path):

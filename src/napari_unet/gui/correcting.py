@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from napari_unet.gui.class_document import ClassDocument
 from napari_unet.gui.clicking import Clicking
@@ -37,6 +38,9 @@ _CLASS_HINTS = {
     Tool.BACKGROUND: "Erase: forget what was painted here.",
 }
 _STATUS_BRUSHES = (Tool.IGNORE, Tool.FORGET)
+_BRUSH = 0.25
+"""Width of a brush, in diameters of a typical object."""
+_NARROWEST, _WIDEST = 3, 40
 
 
 class Correcting:
@@ -62,6 +66,7 @@ class Correcting:
         self._clicking = Clicking(workbench, self.proposing, self._highlight)
         self.looking = Looking(workbench, self._highlight)
         self.scope = Scope.VIEW
+        self._brushes: WeakKeyDictionary[Document, float] = WeakKeyDictionary()
         self._keys = Keys(workbench.viewer)
         for tool, info in TOOLS.items():
             self._keys.bind(info.key, partial(self.choose_tool, tool))
@@ -82,6 +87,7 @@ class Correcting:
     def follow(self, document: Document) -> None:
         """Act on clicks and modes of a document's layer."""
         layer = document.editable
+        self._brushes[document] = layer.brush_size
         layer.mouse_drag_callbacks.insert(0, self._clicking.on_press)
         layer.mouse_move_callbacks.append(self.proposing.on_move)
         layer.mouse_wheel_callbacks.append(self.proposing.on_wheel)
@@ -132,12 +138,21 @@ class Correcting:
         self._session.tool = tool
         if tool is Tool.PROPOSE and isinstance(document, ObjectDocument):
             self.proposing.begin(document)
+        self._suit_brush(document)
         layer.mode = _MODES[tool]
         if _MODES[tool] == "pick":
             layer.cursor = "circle" if tool in _STATUS_BRUSHES else "cross"
             layer.brush_size = layer.brush_size  # the size of the cursor follows
         hints = _CLASS_HINTS if isinstance(document, ClassDocument) else {}
         self._session.say(hints.get(tool) or (TOOLS[tool].hint if tool in TOOLS else _NO_TOOL))
+
+    def _suit_brush(self, document: Document) -> None:
+        """Make the brush as wide as suits the objects, unless the user has set it."""
+        spec, layer = self._workbench.spec, document.editable
+        width = self._workbench.object_size or (spec.object_diameter_px if spec is not None else None)
+        if width is not None and layer.brush_size == self._brushes.get(document):
+            layer.brush_size = min(_WIDEST, max(_NARROWEST, round(_BRUSH * width)))
+            self._brushes[document] = layer.brush_size
 
     def put_tool_away(self) -> None:
         """Let the mouse move the image again; another image or model comes."""

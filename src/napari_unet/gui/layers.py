@@ -96,7 +96,7 @@ def make_labels(image: Image, axes: str, name: str, data: NDArray[Any], kind: ty
         **place_of(image, transform),
     )
     layer.metadata[OURS] = "labels"
-    layer.brush_size = max(3, round(min(data.shape[-2:]) / 60))
+    layer.brush_size = min(20, max(3, round(min(data.shape[-2:]) / 60)))
     layer.n_edit_dimensions = 2
     return layer
 
