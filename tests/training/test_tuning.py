@@ -94,6 +94,17 @@ def test_objects_where_nothing_is_checked_are_as_large_as_those_that_are() -> No
     assert decode(maps, tuned).max() == labels.max()
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_small_objects_of_a_known_kind_stay_where_nothing_is_checked(is_known: bool) -> None:
+    labels = np.kron(dots((48, 48), 12), np.ones((4, 4), np.int32))
+    small = dots((192, 192), 48)[::-1]
+    labels = np.where((labels == 0) & (small > 0), small + labels.max(), labels)
+    status = np.where((labels > 0) & (labels <= 8), 1, 0).astype(np.uint8)
+    decoder = DecoderSpec(min_size=0)
+    tuned = tune_decoder([ideal_maps(labels)], [field_of(labels, status)], decoder, is_known=is_known)
+    assert (tuned == decoder) is is_known, "unknown ones may be debris"
+
+
 @pytest.mark.parametrize(("pairs", "prominence"), [(5, 0.25), (80, 0.15)])
 def test_few_objects_are_no_reason_to_divide_more(pairs: int, prominence: float) -> None:
     labels = np.zeros((16 * pairs, 28), np.int32)

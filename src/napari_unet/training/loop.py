@@ -269,7 +269,7 @@ def _tuned(result: Model, fields: Sequence[Field], run: Run, exact: PredictConfi
     decoder = result.spec.decoder
     if not run.is_known:
         decoder = decoder.model_copy(update={"foreground_threshold": DecoderSpec().foreground_threshold})
-    decoder = tune_decoder(maps, fields[: len(maps)], decoder, give_up=run.give_up)
+    decoder = tune_decoder(maps, fields[: len(maps)], decoder, is_known=run.is_known, give_up=run.give_up)
     return Model(result.network, result.spec.model_copy(update={"decoder": decoder}))
 
 

@@ -37,11 +37,12 @@ model it started from suit images that nothing is known of."""
 
 _UNKNOWN = 0.1
 """What an object counts that was found where nothing is checked, beyond as many as with the old settings: some may be
-objects, but a hundred more are not."""
+objects, but a hundred more are not. Where the model knew such objects, one that is lost counts as much."""
 
 _SIZE = 0.1
 """What it costs where objects that were found where nothing is checked are twice or half as large as those checked:
-pieces, debris and whole colonies are told by that, though nobody has said that they are wrong."""
+pieces, debris and whole colonies are told by that, though nobody has said that they are wrong. Not where the model knew
+such objects: what it found is right, until somebody says that it is wrong."""
 
 _OBJECTS = 5
 """Fewer tell nothing."""
@@ -83,6 +84,7 @@ def tune_decoder(
     fields: Sequence[Field],
     decoder: DecoderSpec,
     *,
+    is_known: bool = False,
     give_up: Callable[[], bool] | None = None,
 ) -> DecoderSpec:
     """Return the settings with the best AP at IoU 0.5 and 0.75, over all objects together.
@@ -98,6 +100,9 @@ def tune_decoder(
         Only what is checked counts.
     decoder : DecoderSpec
         What to start from, and to stay with where nothing is better.
+    is_known : bool
+        Whether the model knew such objects before: where nothing is checked, as many are to be found as with the old
+        settings, of whatever size.
     give_up : callable, optional
         Whether there is no time left: the best so far is returned.
 
@@ -108,7 +113,7 @@ def tune_decoder(
     sizes = _whole_objects(fields)
     if len(sizes) < _OBJECTS:
         return decoder
-    typical = float(np.median(np.log2(sizes)))
+    typical = None if is_known else float(np.median(np.log2(sizes)))
     best, expected = _value(maps, fields, decoder, typical)
     for names in _SETTINGS.get(decoder.kind, ()):
         start, own = decoder, best
@@ -166,13 +171,14 @@ def _value(
     maps: Sequence[NDArray[np.float32]],
     fields: Sequence[Field],
     decoder: DecoderSpec,
-    typical: float,
+    typical: float | None,
     expected: int | None = None,
 ) -> tuple[float, int]:
     """Return the AP at both thresholds, over all objects together, and how many were found where nothing is checked.
 
     More of these than `expected` cost a little (None: however many there are), and so does it where they differ in size
-    from those checked, which are `typical`: the binary logarithm of their voxels.
+    from those checked, which are `typical`: the binary logarithm of their voxels. None: fewer cost as much, and the
+    size nothing.
     """
     hits = total = 0
     others = []
@@ -183,9 +189,11 @@ def _value(
             total += len(found.found) + found.false_positives
         others.append(_sizes(np.where(field.checked, 0, labels)))
     unknown = np.concatenate(others)
-    beyond = 0 if expected is None else max(0, len(unknown) - expected)
-    most = total + 2 * _UNKNOWN * beyond
-    differ = abs(float(np.median(np.log2(unknown))) - typical) if len(unknown) >= _OBJECTS else 0.0
+    beyond = 0 if expected is None else len(unknown) - expected
+    most = total + 2 * _UNKNOWN * (abs(beyond) if typical is None else max(0, beyond))
+    differ = 0.0
+    if typical is not None and len(unknown) >= _OBJECTS:
+        differ = abs(float(np.median(np.log2(unknown))) - typical)
     return (hits / most if most else 1.0) - _SIZE * differ, len(unknown)
 
 
