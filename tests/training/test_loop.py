@@ -282,7 +282,8 @@ def test_thresholds_are_tuned_on_what_is_checked_unless_they_should_stay(
 ) -> None:
     seen: list[int] = []
 
-    def tuned(maps: Any, fields: Any, decoder: Any, **_: Any) -> Any:
+    def tuned(maps: Any, fields: Any, decoder: Any, *, is_known: bool, **_: Any) -> Any:
+        assert not is_known, "from scratch nothing was"
         seen.extend(int(field.checked.sum()) for field in fields)
         assert [one.shape[1:] for one in maps] == [field.checked.shape for field in fields]
         return decoder.model_copy(update={"min_size": 7})
@@ -299,7 +300,8 @@ def test_threshold_and_weights_of_a_model_count_only_for_objects_that_it_knows(
 ) -> None:
     starts: list[float] = []
 
-    def tuned(_: Any, __: Any, decoder: Any, **___: Any) -> Any:
+    def tuned(_: Any, __: Any, decoder: Any, *, is_known: bool, **___: Any) -> Any:
+        assert is_known is known
         starts.append(decoder.foreground_threshold)
         return decoder
 

@@ -192,7 +192,7 @@ def field_with_model(
 
     monkeypatch.setattr(mistakes, "field_maps", answer)
     model = Model(spec.build_network(), spec)
-    (wrong,) = find_mistakes(model, make_fields([sample], spec), PredictConfig())
+    (wrong,), _ = find_mistakes(model, make_fields([sample], spec), PredictConfig())
     assert wrong.shape == truth.shape
     return wrong
 

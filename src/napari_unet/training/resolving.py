@@ -43,11 +43,11 @@ def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainCo
     return config.model_copy(update={**filled, "batch_norm": batch_norm})
 
 
-def with_distance_weight(config: TrainConfig, *, is_known: bool) -> TrainConfig:
-    """Return a recipe with the weight of distances, by whether the model that is trained further knows such objects."""
+def with_distance_weight(config: TrainConfig, *, is_new_kind: bool) -> TrainConfig:
+    """Return a recipe with the weight of distances: more where a model is trained further that knows no such objects."""
     if config.distance_weight is not None:
         return config
-    return config.model_copy(update={"distance_weight": _DISTANCE_WEIGHT if is_known else _DISTANCE_WEIGHT_OF_NEW})
+    return config.model_copy(update={"distance_weight": _DISTANCE_WEIGHT_OF_NEW if is_new_kind else _DISTANCE_WEIGHT})
 
 
 def patch_size(model: Model, fields: Sequence[Field], config: TrainConfig) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from napari_unet.prediction import PredictConfig, pick_device, thread_count, thr
 from napari_unet.training.budget import Budget
 from napari_unet.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
 from napari_unet.training.counting import object_count
-from napari_unet.training.mistakes import find_mistakes, finds_most
+from napari_unet.training.mistakes import Mistakes, find_mistakes
 from napari_unet.training.resolving import with_distance_weight
 from napari_unet.training.sampling import BACKGROUND_SHARE, PRESUMED_SHARE, make_fields
 from napari_unet.training.trainer import Trainer
@@ -29,8 +29,6 @@ from napari_unet.training.validation import hold_out, score
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from threading import Event as StopFlag
-
-    from numpy.typing import NDArray
 
     from napari_unet.annotation import Annotated
     from napari_unet.training.config import TrainConfig
@@ -119,7 +117,7 @@ class Run:
         self._best = _Best()
         self.history: list[Event] = []
         self.stopped = False
-        self.is_known = True  # whether the model that is trained further knows such objects
+        self.is_known = False  # whether a model is trained further that knows such objects
         self._stopped_at = math.inf
         self._step_times: list[float] = []
 
@@ -141,13 +139,17 @@ class Run:
     def chosen(self) -> dict[str, Any]:
         """What was chosen for the settings that were left open."""
         trainer = self._trainer
-        weight = with_distance_weight(self._config, is_known=self.is_known).distance_weight
+        weight = self._weighted.distance_weight
         return {
             "device": str(trainer.device),
             "precision": trainer.precision,
             "threads": trainer.threads,
             "distance_weight": weight,
         }
+
+    @property
+    def _weighted(self) -> TrainConfig:
+        return with_distance_weight(self._config, is_new_kind=self._is_fine_tuning and not self.is_known)
 
     def events(self) -> Iterator[Event]:
         """Train; yields what happens."""
@@ -199,23 +201,19 @@ class Run:
                 )
             )
             device = torch.device("cpu")
-        mistakes: list[NDArray[np.bool_]] = []
+        mistakes = Mistakes([], is_known=False)
         looking = PredictConfig(device=str(device), precision="float32")
         with threads(self._config.threads or thread_count()):
-            if self._is_fine_tuning and self._config.favour_mistakes:
+            if self._is_fine_tuning:
                 mistakes = find_mistakes(self._model, self.fields, looking, give_up=self._hears_stop)
-            if saved is not None:
-                self.is_known = saved[1].get("is_known", True)
-            elif self._is_fine_tuning and self.spec.task == "instances":
-                self.is_known = finds_most(self._model, self.fields, looking, give_up=self._hears_stop)
-        config = with_distance_weight(self._config, is_known=self.is_known)
+        self.is_known = mistakes.is_known if saved is None else saved[1].get("is_known", self._is_fine_tuning)
         self._trainer = Trainer(
             self._model,
             self.fields,
-            config,
+            self._weighted,
             self._rng,
             device,
-            mistakes=mistakes,
+            mistakes=mistakes.where,
             rehearsal=self._rehearsal,
         )
         budget.begin()
