@@ -44,7 +44,7 @@ def resolved(config: TrainConfig, model: Model, *, fine_tuning: bool) -> TrainCo
 
 
 def with_distance_weight(config: TrainConfig, *, is_new_kind: bool) -> TrainConfig:
-    """Return a recipe with the weight of distances: more where a model is trained further that knows no such objects."""
+    """Return a recipe with the weight of distances: more where the model that is trained further is new to them."""
     if config.distance_weight is not None:
         return config
     return config.model_copy(update={"distance_weight": _DISTANCE_WEIGHT_OF_NEW if is_new_kind else _DISTANCE_WEIGHT})
