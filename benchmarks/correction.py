@@ -163,6 +163,11 @@ def measure(shapes: list[tuple[int, ...]], repeats: int) -> dict[str, list[float
         for home in homes:
             home.mkdir()
         scenes = [Scene(shape, home) for shape, home in zip(shapes, homes, strict=True)]
+        for scene in scenes:  # a session that has begun
+            for place in scene.spread(repeats, len(TOOLS)):
+                scene.draw(place)
+                do_stroke(scene, place)
+                scene.undo()
         for seed, (name, tool) in enumerate(TOOLS.items()):
             taken: list[list[float]] = [[] for _ in scenes]
             undone: list[list[float]] = [[] for _ in scenes]
