@@ -61,22 +61,28 @@ def test_another_is_taken_where_it_knows_the_image_and_the_first_does_not(
     assert choose(3000 - bright, known, dark).model is dark
     assert choose(bright, dark, known).model is known
     # one that cannot tell how sure it usually is does not compete
-    suited = choose(3000 - bright, known, stamped(dark, None))
-    assert suited.model is known
-    assert not suited.is_known
+    assert choose(3000 - bright, known, stamped(dark, None)).model is known
     # but is taken where it comes first
     suited = choose(bright, stamped(dark, None), known)
     assert suited.model.spec.usual_sureness is None
     assert suited.is_known
 
 
-def test_it_is_told_where_no_model_knows_the_image(known: Model) -> None:
-    noise = np.random.default_rng(0).normal(0, 1, (96, 96))
-    for image in (noise, np.zeros((64, 64)), np.ones((1, 1))):
+def test_it_is_told_where_no_model_knows_the_image(known: Model, discs: Callable[..., Any]) -> None:
+    image, _ = discs((128, 128), 5)
+    careful = stamped(known, 1.0)  # usually it is surer
+    suited = choose(image, careful, inverted(careful))
+    assert suited.model is careful
+    assert not suited.is_known
+    assert is_strange(careful.spec, drained(iter_surest_look(image, careful, axes="YX", config=ON_CPU)))
+
+
+def test_nothing_is_told_where_there_is_next_to_nothing(known: Model, discs: Callable[..., Any]) -> None:
+    for image in (discs((96, 96), 5, count=1)[0], np.zeros((64, 64)), np.ones((1, 1))):
         suited = choose(image, known, inverted(known))
         assert suited.model is known
-        assert not suited.is_known
-        assert is_strange(known.spec, drained(iter_surest_look(image, known, axes="YX", config=ON_CPU)))
+        assert suited.is_known
+        assert not is_strange(known.spec, drained(iter_surest_look(image, known, axes="YX", config=ON_CPU)))
 
 
 @pytest.mark.parametrize("name", sample_names())

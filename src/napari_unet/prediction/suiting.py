@@ -37,7 +37,7 @@ class Suited(NamedTuple):
     object_size : float or None
         As from `find_object_size`.
     is_known : bool
-        False where no model is about as sure as usual: the first is what is left.
+        False where the first model is less sure than usual, and no other knows the image: the first is what is left.
     """
 
     model: Model
@@ -47,7 +47,7 @@ class Suited(NamedTuple):
 
 def is_strange(spec: ModelSpec, look: Look | None) -> bool:
     """Return whether a model is much less sure of what it finds than in images that it knows."""
-    return _familiarity(spec, look) < _AT_HOME
+    return look is not None and _familiarity(spec, look) < _AT_HOME
 
 
 def iter_find_model(
@@ -61,7 +61,8 @@ def iter_find_model(
 ) -> Generator[Notice, None, Suited]:
     """Return the first model where it knows the image, else the one that is surest, measured by what is usual for it.
 
-    Each looks at a window at several scales, as for `find_object_size`; the others only where the first is at a loss.
+    Each looks at a window at several scales, as for `find_object_size`; the others only where the first is at a loss,
+    or finds next to nothing.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def iter_find_model(
         here = Suited(model, None if look is None else look.object_size(model.spec), True)
         if first is None:
             first = here._replace(is_known=not is_strange(model.spec, look))
-            if first.is_known:
+            if model.spec.usual_sureness is None or (look is not None and first.is_known):
                 return first
             continue
         if look is None or look.objects < _FEWEST or look.covered > _MOST_COVERED:
@@ -92,8 +93,8 @@ def iter_find_model(
     return best or first
 
 
-def _familiarity(spec: ModelSpec, look: Look | None) -> float:
+def _familiarity(spec: ModelSpec, look: Look) -> float:
     """Return how sure a model is, from 0 (by chance) to 1 (as usual); 1 where it is not known what is usual."""
     if spec.usual_sureness is None:
         return 1.0
-    return 0.0 if look is None else (look.sureness - _BY_CHANCE) / (spec.usual_sureness - _BY_CHANCE)
+    return (look.sureness - _BY_CHANCE) / (spec.usual_sureness - _BY_CHANCE)
