@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_unet.cli.app import Axes, Device, Json, ModelName, app, stop_on_interrupt
+from napari_unet.cli.app import Axes, Device, Json, app, stop_on_interrupt
 from napari_unet.cli.options import PredictCommand, chosen
 from napari_unet.generators import Steps
 
@@ -35,7 +35,16 @@ def predict(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the label images. Default: beside each image, as name-labels."),
     ] = None,
-    model: ModelName = "nuclei",
+    model: Annotated[
+        str,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="MODEL|auto",
+            help="A model's name (see 'models') or its file. auto: of those that come along, the one that knows the "
+            "first image, for all of them.",
+        ),
+    ] = "auto",
     format_: Annotated[
         Literal["ome-tiff", "ome-zarr"], typer.Option("--format", help="Format of the label images.")
     ] = "ome-tiff",
@@ -83,14 +92,14 @@ def predict(
     What was segmented before with the same model and settings is skipped. A file that cannot be segmented is told at
     the end and does not stop the others; the exit code is 1 then, or 2 if no file could be segmented.
     """
+    from napari_unet.cli.suiting import suiting_model
     from napari_unet.correction import corrections_for
     from napari_unet.images import image_files, say_passed_over
-    from napari_unet.models import load_model
+    from napari_unet.models import list_models, load_model
     from napari_unet.prediction import BatchConfig, PredictConfig, iter_segment_files, write_measurements
 
     if measure is not None:
         _check_table(measure)
-    loaded = load_model(model)
     config = PredictConfig(**{**chosen(ctx), "device": device, "object_diameter_px": _pixels(object_size)})
     batch = BatchConfig(
         output=output,
@@ -104,8 +113,13 @@ def predict(
         rois=rois,
     )
     files = image_files(images)
-    corrections = None if ignore_corrections else corrections_for(loaded.spec, batch.channels or ())
     with stop_on_interrupt() as stop:
+        is_open = model == "auto" and model not in list_models()
+        found = suiting_model(files, config, batch, corrections=not ignore_corrections, stop=stop) if is_open else None
+        loaded = load_model(model) if found is None else found
+        if found is not None and not as_json:
+            typer.echo(f"{found.spec.name!r} is taken for all images. To choose another model: -m")
+        corrections = None if ignore_corrections else corrections_for(loaded.spec, batch.channels or ())
         steps = iter_segment_files(files, loaded, config=config, batch=batch, corrections=corrections, stop=stop)
         result = _show(steps, loaded.spec.task, quiet=as_json)
     if measure is not None and result.tables:

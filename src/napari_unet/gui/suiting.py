@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.errors import UNetError
-from napari_unet.images import has_bright_ground, to_canonical
 from napari_unet.models import list_models, load_model
-from napari_unet.prediction import iter_find_model
+from napari_unet.prediction import DEFAULT_MODEL, default_model, iter_find_model, models_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from threading import Event as StopFlag
 
     from napari.layers import Image
 
     from napari_unet.gui.workbench import Workbench
-    from napari_unet.models import Model
     from napari_unet.prediction import Suited
 
 __all__ = ["Suiting"]
 
-_DEFAULT, _OF_BRIGHT_GROUND = "nuclei", "nuclei-stained"
 _STRANGE = (
     "No model that comes along is sure of such images. Press Try models, or Undo, draw about ten objects, paint some "
     "background, and press Train."
@@ -49,19 +46,15 @@ class Suiting:
         self.why = ""
 
     def suit(self) -> None:
-        """Take up the model that was found to suit the image, else that for its ground.
-
-        `nuclei` takes the ground of stained tissue for objects.
-        """
+        """Take up the model that suits the image, unless the user has chosen one."""
         bench, models = self._workbench, list_models()
         self.why = self._news = ""
         if bench.choosing.is_users or not models:
             return
-        found = self._found.get(id(bench.image))
-        is_bright = found is None and self._is_on_bright_ground()
-        fitting = found.model.spec.name if found is not None else _OF_BRIGHT_GROUND if is_bright else _DEFAULT
-        name = next((one for one in (fitting, _DEFAULT) if one in models), next(iter(models)))
-        self.why = f"Dark on bright ground: {name!r} is chosen." if is_bright and name == _OF_BRIGHT_GROUND else ""
+        fitting = self._fitting()
+        name = next((one for one in (fitting, DEFAULT_MODEL) if one in models), next(iter(models)))
+        if name == fitting != DEFAULT_MODEL and id(bench.image) not in self._found:
+            self.why = f"Dark on bright ground: {name!r} is chosen."
         if name == self._session.model and bench.spec is not None:
             return
         try:
@@ -84,10 +77,10 @@ class Suiting:
         assert bench.spec is not None
         pixels, axes = bench.inputs.pixels(bench.spec) or (image.data, session.axes)
         around, config = bench.sizing.middle, bench.choosing.predict_config().for_another_model()
-        names = [session.model, *(name for name in list_models() if name != session.model)]
+        models = models_from(session.model)
 
         def run(stop: StopFlag) -> Generator[Any, None, Suited]:
-            return (yield from iter_find_model(pixels, _loaded(names), axes=axes, at=around, config=config, stop=stop))
+            return (yield from iter_find_model(pixels, models, axes=axes, at=around, config=config, stop=stop))
 
         def take(suited: Suited) -> None:
             if bench.image is image:
@@ -127,22 +120,13 @@ class Suiting:
         if session.strip:
             bench.choosing.is_users = True  # one model for a folder
 
-    def _is_on_bright_ground(self) -> bool:
+    def _fitting(self) -> str:
+        """Return the model that was found to suit the image, else that for its ground."""
         bench, image, axes = self._workbench, self._workbench.image, self._session.axes
+        found = self._found.get(id(image))
+        if found is not None:
+            return found.model.spec.name
         if image is None or not axes or bench.problem is not None:
-            return False
-        pixels, letters = (bench.inputs.pixels(bench.spec) if bench.spec is not None else None) or (image.data, axes)
-        return has_bright_ground(to_canonical(pixels, letters))
-
-
-def _loaded(names: list[str]) -> Iterator[Model]:
-    """Load the first model, then those of which it is known how sure they are."""
-    for number, name in enumerate(names):
-        try:
-            model = load_model(name)
-        except UNetError:
-            if number == 0:
-                raise
-            continue
-        if number == 0 or model.spec.usual_sureness is not None:
-            yield model
+            return DEFAULT_MODEL
+        seen = bench.inputs.pixels(bench.spec) if bench.spec is not None else None
+        return default_model(*(seen or (image.data, axes)))

@@ -30,12 +30,20 @@ from napari_unet.prediction.predict import Prediction, activate, iter_predict, p
 from napari_unet.prediction.resuming import InMemory, finished_part
 from napari_unet.prediction.runner import tiled_forward
 from napari_unet.prediction.stopping import StoppedError
-from napari_unet.prediction.suiting import Suited, is_strange, iter_find_model
+from napari_unet.prediction.suiting import (
+    DEFAULT_MODEL,
+    Suited,
+    default_model,
+    is_strange,
+    iter_find_model,
+    models_from,
+)
 from napari_unet.prediction.view import select_channels
 from napari_unet.prediction.workspace import free_memory_of_host
 
 __all__ = [
     "DECODING",
+    "DEFAULT_MODEL",
     "Batch",
     "BatchConfig",
     "CardProblem",
@@ -53,6 +61,7 @@ __all__ = [
     "available_devices",
     "check_view",
     "decode",
+    "default_model",
     "diameter",
     "estimate",
     "find_object_size",
@@ -71,6 +80,7 @@ __all__ = [
     "link",
     "measure",
     "median_diameter",
+    "models_from",
     "outline",
     "pick_device",
     "predict",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_unet.errors import ModelFileError
+from napari_unet.images import has_bright_ground, to_canonical
+from napari_unet.models import list_models, load_model, read_spec
 from napari_unet.prediction.object_size import iter_surest_look
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
     from threading import Event as StopFlag
 
     from napari_unet.events import Notice
@@ -15,7 +18,10 @@ if TYPE_CHECKING:
     from napari_unet.prediction.config import PredictConfig
     from napari_unet.prediction.object_size import Look
 
-__all__ = ["Suited", "is_strange", "iter_find_model"]
+__all__ = ["DEFAULT_MODEL", "Suited", "default_model", "is_strange", "iter_find_model", "models_from"]
+
+DEFAULT_MODEL = "nuclei"
+_OF_BRIGHT_GROUND = "nuclei-stained"
 
 _BY_CHANCE = 0.6
 """How sure models are of what they take for objects in noise and clutter, about."""
@@ -43,6 +49,28 @@ class Suited(NamedTuple):
     model: Model
     object_size: float | None
     is_known: bool
+
+
+def default_model(image: Any, axes: str) -> str:
+    """Return the name of the shipped model to begin with: `nuclei` takes the ground of stained tissue for objects."""
+    return _OF_BRIGHT_GROUND if has_bright_ground(to_canonical(image, axes)) else DEFAULT_MODEL
+
+
+def models_from(first: str) -> Iterator[Model]:
+    """Load a model, and then the others of the library of which it is known how sure they usually are.
+
+    Raises
+    ------
+    ModelFileError
+        If the first cannot be loaded; of the others those that cannot are left out.
+    """
+    yield load_model(first)
+    for name, path in list_models().items():
+        try:
+            if name != first and read_spec(path).usual_sureness is not None:
+                yield load_model(name)
+        except ModelFileError:
+            continue
 
 
 def is_strange(spec: ModelSpec, look: Look | None) -> bool:
