@@ -8,7 +8,9 @@ import tifffile
 import torch
 
 from napari_unet import Model, save_model
+from napari_unet.prediction import StoppedError
 
+SECONDS = 30
 STRANGE = "No model that comes along is sure of such images."
 
 
@@ -77,13 +79,21 @@ def test_it_is_told_where_no_model_knows_the_image(start, discs, two_models):
     assert STRANGE not in user.says, "the user wants this model"
 
 
-def test_a_look_can_be_cancelled(start, discs, two_models):
+def test_a_look_can_be_cancelled(start, discs, two_models, monkeypatch):
+    def look_for_long(*_, stop, **__):
+        yield from ()
+        assert stop.wait(SECONDS)
+        raise StoppedError
+
     two_models("dim", -4)
     user = start(faint(discs()))
-    user.press("segment")
-    assert "Looking which model suits" in user.says
-    user.press("cancel")
-    user.until(lambda: user.idle)
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_unet.gui.suiting.iter_find_model", look_for_long)
+        user.press("segment")
+        assert "Looking which model suits" in user.says
+        user.press("cancel")
+        user.until(lambda: user.idle)
+    assert user.says == "Cancelled. Nothing was changed."
     assert user.panel.workbench.document is None
     assert user.session.model == "nuclei"
     user.segment()
