@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_unet.errors import ModelFileError
-from napari_unet.images import has_bright_ground, to_canonical
+from napari_unet.images import fit_colours, has_bright_ground
 from napari_unet.models import list_models, load_model, read_spec
 from napari_unet.prediction.object_size import iter_surest_look
+from napari_unet.prediction.view import viewed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -53,7 +54,9 @@ class Suited(NamedTuple):
 
 def default_model(image: Any, axes: str) -> str:
     """Return the name of the shipped model to begin with: `nuclei` takes the ground of stained tissue for objects."""
-    return _OF_BRIGHT_GROUND if has_bright_ground(to_canonical(image, axes)) else DEFAULT_MODEL
+    canonical = viewed(image, axes)
+    grey = fit_colours(canonical, 1) if "S" in axes else canonical
+    return _OF_BRIGHT_GROUND if has_bright_ground(grey) else DEFAULT_MODEL
 
 
 def models_from(first: str) -> Iterator[Model]:
