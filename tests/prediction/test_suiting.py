@@ -5,14 +5,16 @@ from __future__ import annotations
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
 from napari_unet import Model, PredictConfig, Trained, inverted, load_model
 from napari_unet.errors import PredictionError
 from napari_unet.generators import drained
 from napari_unet.models import list_models
-from napari_unet.prediction import is_strange, iter_find_model, iter_surest_look
+from napari_unet.prediction import default_model, is_strange, iter_find_model, iter_surest_look
 from napari_unet.samples import load_sample, sample_names
 
 if TYPE_CHECKING:
@@ -102,3 +104,13 @@ def test_it_can_be_stopped(known: Model, discs: Callable[..., Any]) -> None:
     stop.set()
     with pytest.raises(PredictionError):
         drained(iter_find_model(discs((64, 64), 5)[0], [known], config=ON_CPU, stop=stop))
+
+
+@pytest.mark.parametrize("store", [np.asarray, da.from_array, zarr.array])
+@pytest.mark.parametrize("axes", ["YX", "YXS", "CYX", "TZYXS"])
+def test_the_ground_tells_which_model_comes_first(store: Callable[[Any], Any], axes: str) -> None:
+    nuclei = load_sample("nuclei_2d").image
+    shape = tuple({"Y": 288, "X": 288, "S": 3}.get(letter, 2) for letter in axes)
+    place = tuple(slice(None) if letter in "YX" else None for letter in axes)
+    for image, name in ((nuclei, "nuclei"), (nuclei.max() - nuclei, "nuclei-stained")):
+        assert default_model(store(np.array(np.broadcast_to(image[place], shape))), axes) == name
